@@ -1,0 +1,26 @@
+/** How a process of this program ends, and what it says when it can't start. */
+import process from "node:process"
+import { Cause, Effect, Exit, type Runtime } from "effect"
+import { classify } from "./database/Failures.ts"
+
+/** What went wrong, in lines for whoever started the process; a stack only where nobody foresaw it. */
+const explain = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause)
+  if (typeof error === "object" && error !== null && "_tag" in error) {
+    if (error._tag === "InvalidSettings" || error._tag === "DataDirInUse") return (error as unknown as Error).message
+    if (error._tag === "ServeError") return "HOST, PORT: can't be listened on; is another server running there?"
+    if (classify(error) !== undefined) return "DATABASE_URL: the database does not answer, or refuses this user"
+  }
+  return Cause.pretty(cause)
+}
+
+/** Writes the reason of a failure to standard error, one line for each fault. */
+export const withStartFaults = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.tapCause(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause) ? Effect.void : Effect.sync(() => {
+      process.stderr.write(`${explain(cause)}\n`)
+    }))
+
+/** Being told to stop is no failure: SIGTERM and SIGINT end with 0. */
+export const teardown: Runtime.Teardown = (exit, onExit) =>
+  onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : 1)

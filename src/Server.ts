@@ -1,0 +1,55 @@
+/** Everything that is served, as one layer. What differs between processes (settings, database, log) is provided. */
+import { Effect, Layer } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { Api } from "./api/Api.ts"
+import { AccessTokens } from "./auth/AccessTokens.ts"
+import { Accounts } from "./auth/Accounts.ts"
+import * as AuthHttp from "./auth/AuthHttp.ts"
+import * as AuthorizationLayer from "./auth/AuthorizationLayer.ts"
+import { Keys } from "./auth/Keys.ts"
+import { Passwords } from "./auth/Passwords.ts"
+import { RefreshTokens } from "./auth/RefreshTokens.ts"
+import { Sessions } from "./auth/Sessions.ts"
+import { SessionsRepo } from "./auth/SessionsRepo.ts"
+import { UsersRepo } from "./auth/UsersRepo.ts"
+import * as Migrations from "./database/Migrations.ts"
+import { Draining, drainFirst } from "./http/Draining.ts"
+import * as Edge from "./http/Edge.ts"
+import * as NodeServer from "./http/NodeServer.ts"
+import * as RequestsLayer from "./http/RequestsLayer.ts"
+import * as Pages from "./system/Pages.ts"
+import * as SystemHttp from "./system/SystemHttp.ts"
+import { Cursors } from "./tasks/Cursors.ts"
+import * as TasksHttp from "./tasks/TasksHttp.ts"
+import { Tasks } from "./tasks/Tasks.ts"
+import { TasksRepo } from "./tasks/TasksRepo.ts"
+
+const auth = Accounts.layer.pipe(
+  Layer.provideMerge(Sessions.layer),
+  Layer.provideMerge([UsersRepo.layer, SessionsRepo.layer, AccessTokens.layer, RefreshTokens.layer, Passwords.layer])
+)
+
+const tasks = Tasks.layer.pipe(Layer.provide([TasksRepo.layer, Cursors.layer]))
+
+const endpoints = HttpApiBuilder.layer(Api).pipe(
+  Layer.provide([AuthHttp.layer, TasksHttp.layer, SystemHttp.layer]),
+  Layer.provide([AuthorizationLayer.layer, RequestsLayer.layer]),
+  Layer.provide([auth, tasks]),
+  Layer.provide(Keys.layer)
+)
+
+const routes = Layer.mergeAll(endpoints, Pages.layer).pipe(Layer.provide(Edge.layer))
+
+const listening = Layer.effectDiscard(Effect.gen(function*() {
+  const { address } = yield* HttpServer.HttpServer
+  yield* Effect.logInfo("listening").pipe(Effect.annotateLogs({ address: HttpServer.formatAddress(address) }))
+}))
+
+/** The server, listening once the database has the schema that it needs, and draining before it stops. */
+export const layer = Layer.mergeAll(drainFirst("1 second"), listening).pipe(
+  Layer.provide(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
+  Layer.provideMerge(NodeServer.layer),
+  Layer.provide(Migrations.layer),
+  Layer.provide(Draining.layer)
+)

@@ -1,0 +1,212 @@
+/** Every environment variable, read once and checked before anything starts. */
+import { Context, Data, Duration, Effect, Layer, Option, Redacted, Result, Schema } from "effect"
+import * as IpNetwork from "effect/net/IpNetwork"
+import { randomBytes } from "node:crypto"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import process from "node:process"
+
+/** What the process needs to know from outside. Durations are Effect's, secrets are redacted. */
+export class Settings extends Context.Service<Settings, {
+  readonly production: boolean
+  readonly port: number
+  readonly host: string
+  /** undefined: the embedded database in `dataDir` */
+  readonly databaseUrl: Redacted.Redacted | undefined
+  /** the session connection for migrations; equal to `databaseUrl` without a pooler */
+  readonly databaseDirectUrl: Redacted.Redacted | undefined
+  readonly databaseCa: string | undefined
+  readonly databasePrepare: boolean
+  readonly databasePoolSize: number
+  readonly dataDir: string
+  readonly jwtSecret: Redacted.Redacted
+  readonly jwtSecretPrevious: Redacted.Redacted | undefined
+  readonly jwtIssuer: string
+  readonly jwtAudience: string
+  readonly accessTokenTtl: Duration.Duration
+  readonly refreshTokenIdleTtl: Duration.Duration
+  readonly refreshTokenAbsoluteTtl: Duration.Duration
+  readonly refreshTokenGrace: Duration.Duration
+  readonly passwordMinLength: number
+  readonly corsOrigins: ReadonlyArray<string>
+  readonly trustedProxies: ReadonlyArray<IpNetwork.IpNetwork>
+  readonly requireHttps: boolean
+  readonly requireIfMatch: boolean
+  readonly logFormat: "pretty" | "json"
+  readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error"
+  readonly metricsToken: Redacted.Redacted | undefined
+}>()("tasks-api/Settings") {
+  /** Reads the variables of this process. */
+  static readonly layer = Layer.effect(Settings, Effect.suspend(() => read(process.env)))
+}
+
+/** One line for each variable that is missing or wrong; never a variable's value. */
+export class InvalidSettings extends Data.TaggedError("InvalidSettings")<{ readonly faults: ReadonlyArray<string> }> {
+  override get message() {
+    return this.faults.join("\n")
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+const integer = (minimum: number, maximum: number) =>
+  Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum, maximum }))
+const flag = Schema.Literals(["true", "false"])
+const duration = Schema.DurationFromString
+
+const seconds = (text: string) => Duration.fromInputUnsafe(text as Duration.Input)
+
+/** An address alone is a network of one. */
+const network = (text: string) =>
+  IpNetwork.fromString(text.includes("/") ? text : `${text}/${text.includes(":") ? 128 : 32}`)
+
+const isOrigin = (text: string): boolean => URL.parse(text)?.origin === text && text.startsWith("http")
+
+const weakSecrets = ["changethis", "changeme", "secret", "password", "default", "example", "your-secret", "test"]
+
+/** Why these bytes are no key for HS256 (RFC 7518 3.2 asks for at least 256 bits), or undefined. */
+const weakness = (secret: string): string | undefined => {
+  if (new TextEncoder().encode(secret).length < 32) return "must have at least 32 bytes; `openssl rand -hex 32` makes one"
+  const letters = secret.toLowerCase().replace(/[^a-z]/g, "")
+  const repeated = new Set(secret).size < 8
+  return repeated || weakSecrets.some((weak) => letters.replaceAll(weak.replace(/[^a-z]/g, ""), "").length === 0 && letters !== "")
+    ? "is easy to guess; `openssl rand -hex 32` makes a good one"
+    : undefined
+}
+
+/** Names of the contract that this version does not implement: refused, since ignoring them could be unsafe. */
+const notYet = [
+  "BETTER_AUTH_HS256",
+  "JWT_PRIVATE_KEYS",
+  "LOCAL_ACCOUNTS",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "RATE_LIMITS",
+  "REDIS_URL",
+  "TRUSTED_ISSUERS",
+  "WORKERS"
+]
+
+/** Settings from an environment; fails with every fault at once. */
+export const read = Effect.fnUntraced(function*(environment: Environment) {
+  const faults: Array<string> = []
+  /** an empty variable counts as unset */
+  const text = (name: string): string | undefined => environment[name]?.trim() || undefined
+  const get = <A>(name: string, schema: Schema.Codec<A, string>, expected: string, otherwise: A): A => {
+    const value = text(name)
+    if (value === undefined) return otherwise
+    const decoded = Schema.decodeUnknownOption(schema)(value)
+    if (Option.isSome(decoded)) return decoded.value
+    faults.push(`${name}: must be ${expected}`)
+    return otherwise
+  }
+  const list = (name: string, isItem: (item: string) => boolean, expected: string): ReadonlyArray<string> => {
+    const items = (text(name) ?? "").split(",").map((item) => item.trim()).filter((item) => item !== "")
+    if (!items.every(isItem)) faults.push(`${name}: must be a comma list of ${expected}`)
+    return items.filter(isItem)
+  }
+  const bool = (name: string, otherwise: boolean) =>
+    get(name, flag, "true or false", otherwise ? "true" : "false") === "true"
+  const span = (name: string, otherwise: string) =>
+    get(name, duration, `a duration such as \`${otherwise}\``, seconds(otherwise))
+  const url = (name: string): string | undefined => {
+    const value = text(name)
+    if (value === undefined) return undefined
+    const protocol = URL.parse(value)?.protocol
+    if (protocol === "postgres:" || protocol === "postgresql:") return value
+    faults.push(`${name}: must be a postgres:// or postgresql:// URL`)
+    return undefined
+  }
+
+  for (const name of notYet) {
+    if (text(name) !== undefined) faults.push(`${name}: is not supported by this version`)
+  }
+
+  const production = get("APP_ENV", Schema.Literals(["development", "production"]), "development or production", "development") ===
+    "production"
+  const dataDir = text("DATA_DIR") ?? "./data"
+  const databaseUrl = url("DATABASE_URL")
+  const databasePrepare = bool("DATABASE_PREPARE", true)
+  const directUrl = url("DATABASE_DIRECT_URL")
+  if (!databasePrepare && directUrl === undefined) {
+    faults.push("DATABASE_DIRECT_URL: is required where DATABASE_PREPARE is false, for migrations and LISTEN")
+  }
+  const caFile = text("DATABASE_CA")
+  if (caFile !== undefined && !existsSync(caFile)) faults.push("DATABASE_CA: must be a PEM file that can be read")
+
+  const secretName = text("JWT_SECRET") === undefined && text("BETTER_AUTH_SECRET") !== undefined
+    ? "BETTER_AUTH_SECRET"
+    : "JWT_SECRET"
+  const secret = text(secretName)
+  const weak = secret === undefined ? undefined : weakness(secret)
+  if (weak !== undefined) faults.push(`${secretName}: ${weak}`)
+  if (secret === undefined && (production || databaseUrl !== undefined)) {
+    faults.push(`JWT_SECRET: is required ${production ? "in production" : "with DATABASE_URL"}; \`openssl rand -hex 32\` makes one`)
+  }
+  const previous = text("JWT_SECRET_PREVIOUS")
+  const weakPrevious = previous === undefined ? undefined : weakness(previous)
+  if (weakPrevious !== undefined) faults.push(`JWT_SECRET_PREVIOUS: ${weakPrevious}`)
+
+  const idle = span("REFRESH_TOKEN_IDLE_TTL", "30 days")
+  const absolute = span("REFRESH_TOKEN_ABSOLUTE_TTL", "90 days")
+  const grace = span("REFRESH_TOKEN_GRACE", "30 seconds")
+  const access = span("ACCESS_TOKEN_TTL", "24 hours")
+  for (const [name, value] of Object.entries({ ACCESS_TOKEN_TTL: access, REFRESH_TOKEN_IDLE_TTL: idle, REFRESH_TOKEN_ABSOLUTE_TTL: absolute })) {
+    if (Duration.toMillis(value) < 1_000 || Duration.toMillis(value) > 3.2e11) {
+      faults.push(`${name}: must be between 1 second and 10 years`)
+    }
+  }
+  if (Duration.toMillis(grace) > 60_000) faults.push("REFRESH_TOKEN_GRACE: must be at most 60 seconds")
+
+  const settings = {
+    production,
+    port: get("PORT", integer(0, 65_535), "an integer from 0 to 65535", 3000),
+    host: text("HOST") ?? "127.0.0.1",
+    databaseUrl: databaseUrl === undefined ? undefined : Redacted.make(databaseUrl),
+    databaseDirectUrl: Option.getOrUndefined(
+      Option.map(Option.fromNullishOr(directUrl ?? databaseUrl), (value) => Redacted.make(value))
+    ),
+    databaseCa: caFile === undefined || !existsSync(caFile) ? undefined : readFileSync(caFile, "utf8"),
+    databasePrepare,
+    databasePoolSize: get("DATABASE_POOL_SIZE", integer(1, 20), "an integer from 1 to 20", 10),
+    dataDir,
+    jwtSecretPrevious: previous === undefined ? undefined : Redacted.make(previous),
+    jwtIssuer: text("JWT_ISSUER") ?? "tasks-api",
+    jwtAudience: text("JWT_AUDIENCE") ?? "tasks-api",
+    accessTokenTtl: access,
+    refreshTokenIdleTtl: idle,
+    refreshTokenAbsoluteTtl: absolute,
+    refreshTokenGrace: grace,
+    // never below what ASVS 6.2.1 asks for
+    passwordMinLength: get("PASSWORD_MIN_LENGTH", integer(8, 64), "an integer from 8 to 64", 8),
+    corsOrigins: list("CORS_ORIGINS", isOrigin, "origins such as https://app.example.com"),
+    trustedProxies: list("TRUSTED_PROXIES", (item) => Result.isSuccess(network(item)), "addresses or networks such as 10.0.0.0/8")
+      .map((item) => Result.getOrThrow(network(item))),
+    requireHttps: bool("REQUIRE_HTTPS", production),
+    requireIfMatch: bool("REQUIRE_IF_MATCH", false),
+    logFormat: get(
+      "LOG_FORMAT",
+      Schema.Literals(["pretty", "json"]),
+      "pretty or json",
+      process.stdout.isTTY ? "pretty" : "json"
+    ),
+    logLevel: logLevels[get(
+      "LOG_LEVEL",
+      Schema.Literals(["trace", "debug", "info", "warn", "error"]),
+      "trace, debug, info, warn or error",
+      "info"
+    )],
+    metricsToken: text("METRICS_TOKEN") === undefined ? undefined : Redacted.make(text("METRICS_TOKEN")!)
+  }
+  if (faults.length > 0) return yield* new InvalidSettings({ faults })
+  return Settings.of({ ...settings, jwtSecret: Redacted.make(secret ?? generatedSecret(dataDir)) })
+})
+
+const logLevels = { trace: "Trace", debug: "Debug", info: "Info", warn: "Warn", error: "Error" } as const
+
+/** The secret of a development server, made once and kept beside its data, so that a restart logs nobody out. */
+const generatedSecret = (dataDir: string): string => {
+  const file = join(dataDir, "jwt-secret")
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString("hex"), { mode: 0o600 })
+  return readFileSync(file, "utf8")
+}

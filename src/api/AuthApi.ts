@@ -1,0 +1,162 @@
+/** Accounts, sessions and tokens. */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { closed } from "../domain/Closed.ts"
+import { Session, SessionId } from "../domain/Session.ts"
+import { Text, length } from "../domain/Text.ts"
+import { Email, Name, NewPassword, Password, TimeZone, User, Username, UserPatch } from "../domain/User.ts"
+import { Authorization } from "./Authorization.ts"
+import {
+  EmailTaken,
+  LoginProblem,
+  LogoutProblem,
+  NotFound,
+  PasswordCompromised,
+  RefreshProblem,
+  UsernameTaken,
+  WrongPassword
+} from "./Problems.ts"
+import { BodyLimit, BodyOptional, NoQuery, RequestBody } from "./Requests.ts"
+
+const tokens = {
+  access_token: Schema.String.annotate({ description: "a JWT; send it as `Authorization: Bearer`" }),
+  refresh_token: Schema.String.annotate({ description: "opaque; exchange it once, then keep its successor" }),
+  token_type: Schema.Literal("bearer"),
+  expires_in: Schema.Number.annotate({ description: "seconds until the access token expires" })
+}
+
+/** What a refresh answers (the members of RFC 6749 5.1). */
+export const Tokens = Schema.Struct(tokens).annotate({ identifier: "Tokens" })
+export type Tokens = typeof Tokens.Type
+
+/** What a login answers. */
+export const Login = Schema.Struct({ user: User, ...tokens }).annotate({ identifier: "Login" })
+export type Login = typeof Login.Type
+
+/** What a registration answers: the account, logged in. */
+export const Registered = Schema.Struct({ message: Schema.Literal("User created successfully"), user: User, ...tokens })
+  .annotate({ identifier: "Registered" })
+
+export const Registration = closed({
+  email: Email,
+  password: NewPassword,
+  confirm_password: Schema.optionalKey(Password),
+  username: Schema.optionalKey(Username),
+  name: Schema.optionalKey(Name),
+  time_zone: Schema.optionalKey(TimeZone)
+}).check(Schema.makeFilter(({ confirm_password, password }) =>
+  confirm_password === undefined || confirm_password === password ||
+  { path: ["confirm_password"], issue: "must equal password" }
+)).annotate({ identifier: "Registration" })
+export type Registration = typeof Registration.Type
+
+/** Whatever a user types as a login name: one that can't exist is answered like one that does not. */
+const LoginName = Text.check(length(1, 254))
+
+export const Credentials = Schema.Union([
+  closed({ email: LoginName.annotate({ examples: ["ada@example.com"] }), password: Password }),
+  closed({ username: LoginName, password: Password }),
+  closed({ username_or_email: LoginName, password: Password })
+]).annotate({ identifier: "Credentials" })
+export type Credentials = typeof Credentials.Type
+
+/** A refresh token, of this server or not: whoever has it need not be told what is wrong with it. */
+const RefreshToken = Text.check(Schema.isMaxLength(16 * 1024))
+
+const LogoutScope = Schema.Literals(["local", "others", "global"]).annotate({
+  description: "`local`: this session; `others`: every session but this one; `global`: every session"
+})
+
+const authBody = 16 * 1024
+
+const endpoints = {
+  register: HttpApiEndpoint.post("register", "/register", {
+    query: NoQuery,
+    payload: Registration,
+    success: Registered.pipe(HttpApiSchema.status(201)),
+    error: [EmailTaken, UsernameTaken, PasswordCompromised]
+  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in" })),
+  signup: HttpApiEndpoint.post("signup", "/signup", {
+    query: NoQuery,
+    payload: Registration,
+    success: Registered.pipe(HttpApiSchema.status(201)),
+    error: [EmailTaken, UsernameTaken, PasswordCompromised]
+  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in; the same as register" })),
+  login: HttpApiEndpoint.post("login", "/login", {
+    query: NoQuery,
+    payload: Credentials,
+    success: Login,
+    error: LoginProblem
+  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary: "Log in" })),
+  refresh: HttpApiEndpoint.post("refresh", "/refresh", {
+    query: NoQuery,
+    payload: closed({ refresh_token: RefreshToken }),
+    success: Tokens,
+    error: RefreshProblem
+  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({
+      summary: "Exchange a refresh token",
+      description: "The token is spent. A retry, or another tab, within the grace period gets the same successor."
+    })),
+  logout: HttpApiEndpoint.post("logout", "/logout", {
+    query: closed({ scope: Schema.optionalKey(LogoutScope) }),
+    headers: { authorization: Schema.optionalKey(Schema.String) },
+    payload: closed({ refresh_token: Schema.optionalKey(RefreshToken) }),
+    success: HttpApiSchema.NoContent,
+    error: LogoutProblem
+  }).middleware(RequestBody).annotate(BodyLimit, authBody).annotate(BodyOptional, true)
+    .annotateMerge(OpenApi.annotations({
+      summary: "End sessions",
+      description: "Takes the access token as bearer, or the refresh token in the body. Ending an ended session is no failure."
+    })),
+  me: HttpApiEndpoint.get("me", "/me", { query: NoQuery, success: User })
+    .middleware(Authorization)
+    .annotateMerge(OpenApi.annotations({ summary: "Read the account" })),
+  updateMe: HttpApiEndpoint.patch("updateMe", "/me", {
+    query: NoQuery,
+    payload: [UserPatch, UserPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))],
+    success: User,
+    error: UsernameTaken
+  }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary: "Change the account" })),
+  deleteMe: HttpApiEndpoint.delete("deleteMe", "/me", {
+    query: NoQuery,
+    payload: closed({ password: Password }),
+    success: HttpApiSchema.NoContent,
+    error: WrongPassword
+  }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary: "Delete the account and everything stored of it" })),
+  password: HttpApiEndpoint.post("password", "/password", {
+    query: NoQuery,
+    payload: closed({ current_password: Password, new_password: NewPassword }),
+    success: HttpApiSchema.NoContent,
+    error: [WrongPassword, PasswordCompromised]
+  }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary: "Change the password; every other session ends" })),
+  sessions: HttpApiEndpoint.get("sessions", "/sessions", { query: NoQuery, success: Schema.Array(Session) })
+    .middleware(Authorization)
+    .annotateMerge(OpenApi.annotations({ summary: "List the live sessions" })),
+  endSession: HttpApiEndpoint.delete("endSession", "/sessions/:id", {
+    params: { id: SessionId },
+    query: NoQuery,
+    success: HttpApiSchema.NoContent,
+    error: NotFound
+  }).middleware(Authorization)
+    .annotateMerge(OpenApi.annotations({ summary: "End one session" }))
+}
+
+const all = Object.values(endpoints) as [typeof endpoints[keyof typeof endpoints]]
+
+const title = { title: "Auth", description: "Accounts, sessions and tokens." }
+
+export class AuthApi extends HttpApiGroup.make("auth").add(...all).prefix("/api/v1/auth")
+  .annotateMerge(OpenApi.annotations(title))
+{}
+
+/** The same endpoints where clients of the user-scoped family expect them. */
+export class UnversionedAuthApi extends HttpApiGroup.make("unversionedAuth").add(...all).prefix("/api/auth")
+  .annotateMerge(OpenApi.annotations({ ...title, title: "Auth (unversioned paths)" }))
+{}

@@ -1,0 +1,39 @@
+/** What every request has in common: how its body is bounded, and what can go wrong before or without a handler. */
+import { Context, Schema } from "effect"
+import { HttpApiMiddleware } from "effect/http-api"
+import { closed } from "../domain/Closed.ts"
+import {
+  DatabaseUnavailable,
+  HttpsRequired,
+  Internal,
+  MalformedBody,
+  Overloaded,
+  TooLarge,
+  UnsupportedMediaType,
+  ValidationFailed
+} from "./Problems.ts"
+
+/** Part of every endpoint: requests that do not fit the endpoint's schemas, and faults of the server. */
+export class Faults extends HttpApiMiddleware.Service<Faults>()("tasks-api/api/Requests/Faults", {
+  error: [ValidationFailed, HttpsRequired, Internal, Overloaded, DatabaseUnavailable]
+}) {}
+
+/** Part of every endpoint with a body: reads it within BodyLimit, as UTF-8, before anything else is decoded. */
+export class RequestBody extends HttpApiMiddleware.Service<RequestBody>()("tasks-api/api/Requests/RequestBody", {
+  error: [MalformedBody, TooLarge, UnsupportedMediaType]
+}) {}
+
+/** The longest body an endpoint reads, in bytes. */
+export const BodyLimit = Context.Reference<number>("tasks-api/api/Requests/BodyLimit", {
+  defaultValue: () => 128 * 1024
+})
+
+/** Whether an endpoint takes an empty body for `{}`. */
+export const BodyOptional = Context.Reference<boolean>("tasks-api/api/Requests/BodyOptional", {
+  defaultValue: () => false
+})
+
+/** No query parameter is known, so each one is a fault. */
+export const NoQuery = closed({})
+
+export const Message = Schema.Struct({ message: Schema.String })

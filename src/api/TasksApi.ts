@@ -1,0 +1,177 @@
+/** Tasks, in the canonical and in the user-scoped family of paths. */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { closed } from "../domain/Closed.ts"
+import { Task, TaskCreate, TaskId, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
+import { Text } from "../domain/Text.ts"
+import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
+import { Cursor, Limit, LinkHeader } from "./Pagination.ts"
+import { IdReused, IfMatchRequired, InvalidCursor, MalformedHeader, NotFound, StaleVersion } from "./Problems.ts"
+import { BodyOptional, Message, NoQuery, RequestBody } from "./Requests.ts"
+
+const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
+const etag = (task: Task) => `"${task.version}"`
+
+/** A task with its ETag. */
+const TaskWithEtag = Task.pipe(HttpApiSchema.encodeToWithHeaders({ body: Task, headers: { etag: ETag } }, {
+  decode: ({ body }) => body,
+  encode: (task) => ({ body: task, headers: { etag: etag(task) } })
+}))
+
+/** A task that this request created, and where it is. */
+export class CreatedTask extends Schema.Class<CreatedTask>("CreatedTask")({ task: Task, location: Schema.String }) {}
+const Created = CreatedTask.pipe(HttpApiSchema.encodeToWithHeaders(
+  { body: Task.pipe(HttpApiSchema.status(201)), headers: { etag: ETag, location: Schema.String } },
+  {
+    decode: ({ body, headers }) => new CreatedTask({ task: body, location: headers.location }),
+    encode: ({ location, task }) => ({ body: task, headers: { etag: etag(task), location } })
+  }
+))
+
+/** The client has the task as it is. */
+export class NotModified extends Schema.Class<NotModified>("NotModified")({ etag: Schema.String }) {}
+const Unchanged = NotModified.pipe(HttpApiSchema.encodeToWithHeaders(
+  { body: HttpApiSchema.Empty(304), headers: { etag: ETag } },
+  {
+    decode: ({ headers }) => new NotModified(headers),
+    encode: ({ etag }) => ({ body: undefined, headers: { etag } })
+  }
+))
+
+const ifMatch = {
+  "if-match": Schema.optionalKey(Schema.String.annotate({
+    description: "entity tags, or *: the task is changed only at one of these versions (RFC 9110 13.1.1)"
+  }))
+}
+const ifNoneMatch = {
+  "if-none-match": Schema.optionalKey(Schema.String.annotate({
+    description: "entity tags, or *: the task is sent only at another version (RFC 9110 13.1.2)"
+  }))
+}
+
+export const ListQuery = closed({
+  completed: Schema.optionalKey(Schema.Literals(["true", "false"])),
+  sort: Schema.optionalKey(Schema.Literals(["created_at", "-created_at"])),
+  limit: Schema.optionalKey(Limit),
+  cursor: Schema.optionalKey(Cursor)
+})
+export type ListQuery = typeof ListQuery.Type
+
+const preconditions = [MalformedHeader, StaleVersion, IfMatchRequired] as const
+const mergePatch = HttpApiSchema.asJson({ contentType: "application/merge-patch+json" })
+const summary = (summary: string, description?: string) =>
+  OpenApi.annotations({ summary, ...(description !== undefined && { description }) })
+
+/** The endpoints that both families share, for a family whose paths have these parameters. */
+const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
+  const one = { ...scope, id: TaskId }
+  return {
+    list: HttpApiEndpoint.get("list", "/", {
+      params: scope,
+      query: ListQuery,
+      success: HttpApiSchema.WithHeaders(Schema.Array(Task), { link: Schema.optionalKey(LinkHeader) }),
+      error: InvalidCursor
+    }).annotateMerge(summary("List tasks", "Newest first, in pages; `Link` carries the next one.")),
+    create: HttpApiEndpoint.post("create", "/", {
+      params: scope,
+      query: NoQuery,
+      payload: TaskCreate,
+      success: [Created, TaskWithEtag],
+      error: IdReused
+    }).middleware(RequestBody).annotateMerge(summary(
+      "Create a task",
+      "With an `id` of the client's own, a retry of the same body is answered 200 with the stored task."
+    )),
+    get: HttpApiEndpoint.get("get", "/:id", {
+      params: one,
+      query: NoQuery,
+      headers: ifNoneMatch,
+      success: [TaskWithEtag, Unchanged],
+      error: [NotFound, MalformedHeader]
+    }).annotateMerge(summary("Read a task")),
+    patch: HttpApiEndpoint.patch("patch", "/:id", {
+      params: one,
+      query: NoQuery,
+      headers: ifMatch,
+      payload: [TaskPatch, TaskPatch.pipe(mergePatch)],
+      success: TaskWithEtag,
+      error: [NotFound, ...preconditions]
+    }).middleware(RequestBody).annotateMerge(summary("Change a task", "A merge patch (RFC 7396).")),
+    complete: HttpApiEndpoint.patch("complete", "/:id/complete", {
+      params: one,
+      query: NoQuery,
+      headers: ifMatch,
+      payload: closed({ completed: Schema.optionalKey(Schema.Boolean) }),
+      success: TaskWithEtag,
+      error: [NotFound, ...preconditions]
+    }).middleware(RequestBody).annotate(BodyOptional, true).annotateMerge(summary(
+      "Complete or reopen a task",
+      "Sets, never toggles: no body and `{}` complete it."
+    )),
+    restore: HttpApiEndpoint.post("restore", "/:id/restore", {
+      params: one,
+      query: NoQuery,
+      headers: ifMatch,
+      success: TaskWithEtag,
+      error: [NotFound, ...preconditions]
+    }).annotateMerge(summary("Restore a deleted task", "Within 30 days of its deletion."))
+  }
+}
+
+const deletion = {
+  query: NoQuery,
+  headers: ifMatch,
+  error: [NotFound, ...preconditions] as const
+}
+
+const canonical = shared({})
+export class TasksApi extends HttpApiGroup.make("tasks").add(
+  canonical.list,
+  canonical.create,
+  canonical.get,
+  HttpApiEndpoint.put("put", "/:id", {
+    params: { id: TaskId },
+    query: NoQuery,
+    headers: ifMatch,
+    payload: TaskUpdate,
+    success: TaskWithEtag,
+    error: [NotFound, ...preconditions]
+  }).middleware(RequestBody).annotateMerge(summary("Change a task", "Absent members stay as they are.")),
+  canonical.patch,
+  HttpApiEndpoint.delete("delete", "/:id", { params: { id: TaskId }, ...deletion, success: Message })
+    .annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
+  canonical.complete,
+  canonical.restore
+).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
+  title: "Tasks",
+  description: "The tasks of the user of the access token."
+})) {}
+
+const scope = { user_id: Text }
+const scoped = shared(scope)
+export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
+  scoped.list,
+  scoped.create,
+  scoped.get,
+  HttpApiEndpoint.put("put", "/:id", {
+    params: { ...scope, id: TaskId },
+    query: NoQuery,
+    headers: ifMatch,
+    payload: TaskReplace,
+    success: TaskWithEtag,
+    error: [NotFound, ...preconditions]
+  }).middleware(RequestBody).annotateMerge(summary("Replace a task", "Absent members return to their defaults.")),
+  scoped.patch,
+  HttpApiEndpoint.delete("delete", "/:id", {
+    params: { ...scope, id: TaskId },
+    ...deletion,
+    success: HttpApiSchema.NoContent
+  }).annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
+  scoped.complete,
+  scoped.restore
+).middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/tasks")
+  .annotateMerge(OpenApi.annotations({
+    title: "Tasks (user-scoped paths)",
+    description: "The same tasks, under the user's id."
+  }))
+{}

@@ -1,0 +1,63 @@
+/** The handlers of the auth endpoints, written once for both families of paths. */
+import { Effect, Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { Api } from "../api/Api.ts"
+import type { Registration } from "../api/AuthApi.ts"
+import { CurrentUser } from "../api/Authorization.ts"
+import { TokenMissing } from "../api/Problems.ts"
+import type { SessionId } from "../domain/Session.ts"
+import type { UserPatch } from "../domain/User.ts"
+import { AccessTokens } from "./AccessTokens.ts"
+import { Accounts } from "./Accounts.ts"
+import { Sessions } from "./Sessions.ts"
+
+const handlers = Effect.gen(function*() {
+  const accounts = yield* Accounts
+  const sessions = yield* Sessions
+  const accessTokens = yield* AccessTokens
+
+  const register = ({ payload }: { readonly payload: Registration }) =>
+    Effect.map(accounts.register(payload), (login) => ({ message: "User created successfully" as const, ...login }))
+
+  return {
+    register,
+    signup: register,
+    login: ({ payload }: { readonly payload: Parameters<typeof accounts.login>[0] }) => accounts.login(payload),
+    refresh: ({ payload }: { readonly payload: { readonly refresh_token: string } }) =>
+      sessions.refresh(payload.refresh_token),
+    logout: Effect.fnUntraced(function*({ headers, payload, query }: {
+      readonly headers: { readonly authorization?: string }
+      readonly payload: { readonly refresh_token?: string }
+      readonly query: { readonly scope?: "local" | "others" | "global" }
+    }) {
+      const bearer = /^bearer +(.+)$/i.exec(headers.authorization ?? "")?.[1]
+      if (bearer === undefined && payload.refresh_token === undefined) return yield* new TokenMissing()
+      const { sessionId, userId } = payload.refresh_token !== undefined
+        ? yield* sessions.ofRefreshToken(payload.refresh_token)
+        : yield* accessTokens.verify(bearer ?? "")
+      yield* sessions.logout(userId, sessionId, query.scope ?? "local")
+    }),
+    me: () => Effect.flatMap(CurrentUser, (user) => accounts.get(user.id)),
+    updateMe: ({ payload }: { readonly payload: UserPatch }) =>
+      Effect.flatMap(CurrentUser, (user) => accounts.update(user.id, payload)),
+    deleteMe: ({ payload }: { readonly payload: { readonly password: string } }) =>
+      Effect.flatMap(CurrentUser, (user) => accounts.remove(user, payload.password)),
+    password: (
+      { payload }: { readonly payload: { readonly current_password: string; readonly new_password: string } }
+    ) =>
+      Effect.flatMap(CurrentUser, (user) =>
+        accounts.changePassword(user, payload.current_password, payload.new_password)),
+    sessions: () => Effect.flatMap(CurrentUser, sessions.list),
+    endSession: ({ params }: { readonly params: { readonly id: SessionId } }) =>
+      Effect.flatMap(CurrentUser, (user) => sessions.end(user.id, params.id))
+  }
+})
+
+export const layer = Layer.mergeAll(
+  HttpApiBuilder.group(Api, "auth", Effect.fnUntraced(function*(group) {
+    return group.handleAll(yield* handlers)
+  })),
+  HttpApiBuilder.group(Api, "unversionedAuth", Effect.fnUntraced(function*(group) {
+    return group.handleAll(yield* handlers)
+  }))
+)

@@ -1,0 +1,122 @@
+/** The rows of accounts. */
+import { Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { EmailTaken, UsernameTaken } from "../api/Problems.ts"
+import { orConflict } from "../database/Failures.ts"
+import { type User, UserId, type UserPatch } from "../domain/User.ts"
+import type { PasswordHash } from "./Passwords.ts"
+
+interface UserRow {
+  readonly id: string
+  readonly email: string | null
+  readonly username: string | null
+  readonly name: string | null
+  readonly time_zone: string
+  readonly created_at: Date
+  readonly updated_at: Date
+}
+
+const toUser = (row: UserRow): User => ({
+  id: UserId.make(row.id, { disableChecks: true }),
+  email: row.email,
+  username: row.username,
+  name: row.name,
+  time_zone: row.time_zone,
+  created_at: row.created_at.toISOString(),
+  updated_at: row.updated_at.toISOString()
+})
+
+/** The form in which e-mail addresses and usernames must be unique. */
+const key = (text: string | null | undefined): string | null => text?.normalize("NFKC").toLowerCase() ?? null
+
+export interface NewUser {
+  readonly id: UserId
+  readonly email: string
+  readonly username?: string | undefined
+  readonly name?: string | undefined
+  readonly time_zone?: string | undefined
+  readonly passwordHash: PasswordHash
+}
+
+export class UsersRepo extends Context.Service<UsersRepo, {
+  readonly insert: (user: NewUser) => Effect.Effect<User, EmailTaken | UsernameTaken>
+  readonly get: (id: UserId) => Effect.Effect<User | undefined>
+  /** The account that a login name means: an address where it has an `@`, a username otherwise. */
+  readonly findByLoginName: (
+    name: { readonly email: string } | { readonly username: string }
+  ) => Effect.Effect<{ readonly user: User; readonly passwordHash: PasswordHash | undefined } | undefined>
+  readonly passwordHash: (id: UserId) => Effect.Effect<PasswordHash | undefined>
+  /** Replaces a hash; false where it is no longer the one that was read. */
+  readonly replacePasswordHash: (id: UserId, from: PasswordHash, to: PasswordHash) => Effect.Effect<boolean>
+  readonly update: (id: UserId, patch: UserPatch) => Effect.Effect<User | undefined, UsernameTaken>
+  /** Deletes the account with everything that belongs to it. */
+  readonly remove: (id: UserId) => Effect.Effect<void>
+}>()("tasks-api/auth/UsersRepo") {
+  static readonly layer = Layer.effect(UsersRepo, Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const columns = sql.literal("id, email, username, name, time_zone, created_at, updated_at")
+    const conflicts = orConflict<EmailTaken | UsernameTaken>({
+      users_email_key: () => new EmailTaken(),
+      users_username_key: () => new UsernameTaken()
+    })
+
+    return UsersRepo.of({
+      insert: (user) =>
+        sql<UserRow>`
+          with new_user as (
+            insert into users (id, email, email_key, username, username_key, name, password_hash, time_zone)
+            values (${user.id}, ${user.email}, ${key(user.email)}, ${user.username ?? null}, ${key(user.username)},
+              ${user.name ?? null}, ${user.passwordHash}, ${user.time_zone ?? "UTC"})
+            returning ${columns}
+          ), new_sequence as (
+            insert into user_sequences (user_id) select id from new_user
+          )
+          select ${columns} from new_user`.pipe(Effect.map((rows) => toUser(rows[0]!)), conflicts),
+      get: (id) =>
+        sql<UserRow>`select ${columns} from users where id = ${id}`.pipe(
+          Effect.map(([row]) => row && toUser(row)),
+          Effect.orDie
+        ),
+      findByLoginName: (name) =>
+        Effect.map(
+          Effect.orDie(
+            "email" in name
+              ? sql<UserRow & { readonly password_hash: string | null }>`
+                select ${columns}, password_hash from users where email_key = ${key(name.email)}`
+              : sql<UserRow & { readonly password_hash: string | null }>`
+                select ${columns}, password_hash from users where username_key = ${key(name.username)}`
+          ),
+          ([row]) => row && { user: toUser(row), passwordHash: row.password_hash ?? undefined }
+        ),
+      passwordHash: (id) =>
+        sql<{ readonly password_hash: string | null }>`select password_hash from users where id = ${id}`.pipe(
+          Effect.map(([row]) => row?.password_hash ?? undefined),
+          Effect.orDie
+        ),
+      replacePasswordHash: (id, from, to) =>
+        sql`
+          update users set password_hash = ${to}, updated_at = now()
+          where id = ${id} and password_hash = ${from}
+          returning id`.pipe(Effect.map((rows) => rows.length > 0), Effect.orDie),
+      update: (id, patch) =>
+        sql<UserRow>`
+          update users set
+            name = case when ${"name" in patch} then ${patch.name ?? null} else name end,
+            username = case when ${"username" in patch} then ${patch.username ?? null} else username end,
+            username_key = case when ${"username" in patch} then ${key(patch.username)} else username_key end,
+            time_zone = coalesce(${patch.time_zone ?? null}, time_zone),
+            updated_at = now()
+          where id = ${id}
+          returning ${columns}`.pipe(
+          Effect.map(([row]) => row && toUser(row)),
+          orConflict({ users_username_key: () => new UsernameTaken() })
+        ),
+      remove: (id) =>
+        // writers take the sequence row before anything else: so does this, or the two could wait for each other
+        sql.withTransaction(Effect.andThen(
+          sql`select 1 from user_sequences where user_id = ${id} for update`,
+          sql`delete from users where id = ${id}`
+        )).pipe(Effect.asVoid, Effect.orDie)
+    })
+  }))
+}

@@ -1,0 +1,54 @@
+/** What a failed statement means to who asked for it. */
+import { Effect } from "effect"
+import { type SqlClient, SqlError } from "effect/sql"
+
+/** The unique constraint that refused a statement, or undefined for every other failure. */
+const violated = (error: SqlError.SqlError): string | undefined =>
+  error.reason._tag === "UniqueViolation" ? error.reason.constraint : undefined
+
+/**
+ * Turns violations of the named unique constraints into typed failures. Everything else that a statement can fail with
+ * is no fault of the request: it dies here, and the edge tells a database that is away from a defect.
+ */
+export const orConflict = <Conflict>(conflicts: Readonly<Record<string, () => Conflict>>) =>
+<A, R>(effect: Effect.Effect<A, SqlError.SqlError, R>): Effect.Effect<A, Conflict, R> =>
+  Effect.catch(effect, (error): Effect.Effect<never, Conflict> => {
+    const conflict = conflicts[violated(error) ?? ""]
+    return conflict === undefined ? Effect.die(error) : Effect.fail(conflict())
+  })
+
+/** Runs several statements in one transaction. Failing rolls back; so does a lost connection, as a defect. */
+export const transaction = (sql: SqlClient.SqlClient) =>
+<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, SqlError.SqlError>, R> =>
+  Effect.catch(
+    sql.withTransaction(effect),
+    (error): Effect.Effect<never, Exclude<E, SqlError.SqlError>> =>
+      SqlError.isSqlError(error) ? Effect.die(error) : Effect.fail(error as Exclude<E, SqlError.SqlError>)
+  )
+
+const unavailableStates = /^(?:08|53|57P0|25006$)/
+const busyStates = /^(?:55P03|57014|40001|40P01)$/
+
+/** `unavailable`: the database is away or takes no work; `busy`: a wait had its limit; undefined: neither. */
+export const classify = (error: unknown): "unavailable" | "busy" | undefined => {
+  if (!SqlError.isSqlError(error)) return undefined
+  switch (error.reason._tag) {
+    case "ConnectionError":
+    case "AuthenticationError":
+      return "unavailable"
+    case "LockTimeoutError":
+    case "StatementTimeoutError":
+    case "DeadlockError":
+    case "SerializationError":
+      return "busy"
+  }
+  for (let cause: unknown = error.reason; typeof cause === "object" && cause !== null;) {
+    const { cause: next, code } = cause as { readonly cause?: unknown; readonly code?: unknown }
+    if (typeof code === "string") {
+      if (unavailableStates.test(code)) return "unavailable"
+      if (busyStates.test(code)) return "busy"
+    }
+    cause = next
+  }
+  return undefined
+}

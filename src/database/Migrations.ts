@@ -1,0 +1,47 @@
+/** Brings the database to the schema that this version needs. */
+import { Effect, Layer } from "effect"
+import { Migrator, SqlClient } from "effect/sql"
+import createUsers from "../../migrations/0001_create_users.ts"
+import createTasks from "../../migrations/0002_create_tasks.ts"
+import { Settings } from "../Settings.ts"
+import { directLayer } from "./Database.ts"
+
+const loader = Migrator.fromRecord({ "0001_create_users": createUsers, "0002_create_tasks": createTasks })
+
+/** Any number that is this application's own. */
+const lockKey = 7_406_122
+
+/**
+ * Runs one migrator at a time, however many instances start at once. The lock belongs to a session of its own, which
+ * waits as long as another migrator needs, and ends with that session.
+ */
+const alone = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.scoped(Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const session = yield* sql.reserve
+    const run = (text: string, parameters: ReadonlyArray<unknown> = []) =>
+      session.executeUnprepared(text, parameters, undefined)
+    yield* run("set statement_timeout = 0")
+    yield* run("set lock_timeout = 0")
+    yield* Effect.acquireRelease(
+      run("select pg_advisory_lock($1::bigint)", [lockKey]),
+      () => Effect.ignore(run("select pg_advisory_unlock($1::bigint)", [lockKey]))
+    )
+    return yield* self
+  }))
+
+const run = Migrator.make({})({ loader, table: "schema_migrations" }).pipe(
+  Effect.tap((applied) =>
+    Effect.forEach(applied, ([id, name]) => Effect.logInfo("migrated").pipe(Effect.annotateLogs({ id, name })))
+  )
+)
+
+/** Applies what is missing; does nothing, quickly, when nothing is. */
+export const migrate = Effect.gen(function*() {
+  const settings = yield* Settings
+  // the embedded database has one session and one process: nobody to wait for
+  if (settings.databaseDirectUrl === undefined) return yield* run
+  return yield* alone(run).pipe(Effect.provide(directLayer(settings, settings.databaseDirectUrl)))
+})
+
+export const layer = Layer.effectDiscard(migrate)

@@ -1,0 +1,82 @@
+import { Schema } from "effect"
+import { closed } from "./Closed.ts"
+import { Instant } from "./Instant.ts"
+import { nfc, trimmed } from "./Text.ts"
+import { UserId } from "./User.ts"
+
+/** A UUIDv7 (RFC 9562), made by the server or, so that a client can create tasks while offline, by the client. */
+export const TaskId = Schema.String.check(Schema.isUUID(7)).pipe(Schema.brand("TaskId"))
+  .annotate({ examples: [Schema.decodeSync(Schema.String.pipe(Schema.brand("TaskId")))("0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")] })
+export type TaskId = typeof TaskId.Type
+
+/** From least to most urgent. */
+export const priorities = ["none", "low", "medium", "high", "urgent"] as const
+export const Priority = Schema.Literals(priorities)
+export type Priority = typeof Priority.Type
+
+const Title = trimmed(1, 200).annotate({ description: "trimmed", examples: ["Water the plants"] })
+const Description = Schema.NullOr(nfc(0, 1_000))
+
+/** Tags that differ in nothing but case are one tag. */
+const Tags = Schema.Array(trimmed(1, 50)).check(
+  Schema.isMaxLength(20),
+  Schema.makeFilter((tags) => new Set(tags.map((tag) => tag.toLowerCase())).size === tags.length || "tags that differ", {
+    expected: "tags that differ in more than case",
+    toJsonSchema: () => ({ uniqueItems: true })
+  })
+).annotate({ examples: [["home", "garden"]] })
+
+/** The position of a change in its owner's own sequence of changes; every write takes the next one. */
+export const Version = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
+
+/** A task as it is shown. The database guarantees what the request schemas checked, so nothing is checked again. */
+export const Task = Schema.Struct({
+  id: TaskId,
+  user_id: UserId,
+  title: Schema.String,
+  description: Schema.NullOr(Schema.String),
+  completed: Schema.Boolean,
+  completed_at: Schema.NullOr(Instant),
+  priority: Priority,
+  tags: Schema.Array(Schema.String),
+  version: Schema.Number.annotate({ description: "the owner's sequence at the last change; the ETag is \"<version>\"" }),
+  created_at: Instant,
+  updated_at: Instant,
+  deleted_at: Schema.NullOr(Instant)
+}).annotate({ identifier: "Task" })
+export type Task = typeof Task.Type
+
+const members = {
+  description: Schema.optionalKey(Description),
+  priority: Schema.optionalKey(Priority),
+  tags: Schema.optionalKey(Tags)
+}
+
+export const TaskCreate = closed({ id: Schema.optionalKey(TaskId), title: Title, ...members })
+  .annotate({ identifier: "TaskCreate" })
+export type TaskCreate = typeof TaskCreate.Type
+
+/** Some members: those that are absent stay as they are. */
+export const TaskUpdate = closed({
+  title: Schema.optionalKey(Title),
+  completed: Schema.optionalKey(Schema.Boolean),
+  ...members
+}).annotate({ identifier: "TaskUpdate" })
+export type TaskUpdate = typeof TaskUpdate.Type
+
+/** A merge patch (RFC 7396): absent members stay as they are, `null` returns a member to its default. */
+export const TaskPatch = closed({
+  title: Schema.optionalKey(Title),
+  description: Schema.optionalKey(Description),
+  completed: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
+  priority: Schema.optionalKey(Schema.NullOr(Priority)),
+  tags: Schema.optionalKey(Schema.NullOr(Tags))
+}).annotate({ identifier: "TaskPatch" })
+export type TaskPatch = typeof TaskPatch.Type
+
+/** All members: those that are absent return to their defaults. */
+export const TaskReplace = closed({ title: Title, completed: Schema.optionalKey(Schema.Boolean), ...members }).annotate({ identifier: "TaskReplace" })
+export type TaskReplace = typeof TaskReplace.Type
+
+/** What a task is when its creator says nothing. */
+export const defaults = { description: null, completed: false, priority: "none", tags: [] } as const satisfies TaskUpdate

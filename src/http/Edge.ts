@@ -1,0 +1,203 @@
+/**
+ * What wraps every request: its id, its address, its limits, the problem that any failure becomes, the headers of every
+ * answer, and the line it leaves in the log.
+ */
+import { Cause, Clock, Duration, Effect, Layer, Metric, type Types } from "effect"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import {
+  HttpMiddleware,
+  HttpRouter,
+  HttpServerError,
+  HttpServerRequest,
+  HttpServerRespondable,
+  HttpServerResponse
+} from "effect/http"
+import { HttpsRequired, Internal, MethodNotAllowed, NotFound, Overloaded, RequestId, DatabaseUnavailable } from "../api/Problems.ts"
+import { classify } from "../database/Failures.ts"
+import { Settings } from "../Settings.ts"
+import { allowedMethods } from "./AllowedMethods.ts"
+import { Draining } from "./Draining.ts"
+import { RequestInfo } from "./RequestInfo.ts"
+
+/** The longest a request may take; bulk requests will have their own. */
+const timeLimit = Duration.seconds(10)
+
+/** Seconds after which a busy or recovering server should be asked again. */
+const retryAfter = "1"
+
+type Problem = HttpServerRespondable.Respondable
+
+const defect = (cause: Cause.Cause<unknown>): Effect.Effect<Problem> => {
+  const kind = cause.reasons.map((reason) =>
+    Cause.isDieReason(reason) ? classify(reason.defect) : Cause.isFailReason(reason) ? classify(reason.error) : undefined
+  ).find((kind) => kind !== undefined)
+  if (kind === "busy") return Effect.as(Effect.logWarning("the database is busy", cause), new Overloaded())
+  if (kind === "unavailable") {
+    return Effect.as(Effect.logError("the database is not available", cause), new DatabaseUnavailable())
+  }
+  return Effect.as(Effect.logError("defect", cause), new Internal())
+}
+
+/** The answer to whatever went wrong without one. */
+const recover = (cause: Cause.Cause<unknown>, request: HttpServerRequest.HttpServerRequest) => {
+  const error = Cause.squash(cause)
+  if (HttpServerResponse.isHttpServerResponse(error)) return Effect.succeed(error)
+  if (HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound") {
+    const methods = allowedMethods(request.url)
+    return methods.length === 0
+      ? HttpServerRespondable.toResponse(new NotFound())
+      : Effect.map(
+        HttpServerRespondable.toResponse(new MethodNotAllowed()),
+        HttpServerResponse.setHeader("allow", methods.join(", "))
+      )
+  }
+  if (HttpServerRespondable.isRespondable(error)) return HttpServerRespondable.toResponse(error)
+  return Effect.flatMap(defect(cause), HttpServerRespondable.toResponse)
+}
+
+/** OWASP's REST security cheat sheet; what is specific to a page, that page sets itself. */
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "referrer-policy": "no-referrer",
+  "cache-control": "no-store"
+}
+
+/** Ids that a proxy or a client gives are kept where they are harmless in a log. */
+const givenId = /^[\w.:-]{1,100}$/
+
+const duration = Metric.histogram("http_request_duration_seconds", {
+  description: "Time from a request's headers to its answer, by matched route",
+  boundaries: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+})
+const measured = new Map<string, Metric.Histogram<number>>()
+
+/** One metric for each method, route and status; routes are few, URLs are not. */
+const measure = (method: string, route: string, status: number, seconds: number) => {
+  const key = `${method} ${route} ${status}`
+  let metric = measured.get(key)
+  if (metric === undefined) {
+    metric = Metric.withAttributes(duration, { method, route, status: String(status) })
+    measured.set(key, metric)
+  }
+  return Metric.update(metric, seconds)
+}
+
+const knownMethods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+const exposedHeaders = [
+  "ETag",
+  "Link",
+  "Location",
+  "RateLimit",
+  "RateLimit-Policy",
+  "Retry-After",
+  "X-Request-Id",
+  "X-Total-Count"
+]
+
+const edge = HttpRouter.middleware(Effect.gen(function*() {
+  const settings = yield* Settings
+  const draining = yield* Draining
+
+  const answer = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>, info: RequestInfo) =>
+    Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const secure = request.protocol === "https"
+      const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
+        ? HttpServerRespondable.toResponse(new HttpsRequired())
+        : Effect.timeoutOrElse(app, {
+          duration: timeLimit,
+          orElse: () => HttpServerRespondable.toResponse(new Overloaded())
+        })
+      const response = yield* Effect.catchCause(admitted, (cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : recover(cause, request))
+      return HttpServerResponse.setHeaders(response, {
+        ...securityHeaders,
+        ...(secure && { "strict-transport-security": "max-age=31536000; includeSubDomains" }),
+        ...response.headers,
+        "x-request-id": info.id,
+        ...(response.status === 503 && { "retry-after": retryAfter }),
+        ...((draining.started || response.status === 413) && { connection: "close" })
+      })
+    })
+
+  const logged = <E, R>(
+    app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+    request: HttpServerRequest.HttpServerRequest,
+    info: RequestInfo
+  ) =>
+    Effect.gen(function*() {
+      const clock = yield* Clock.Clock
+      const begin = clock.currentTimeNanosUnsafe()
+      const finish = (status: number) => {
+        const seconds = Number(clock.currentTimeNanosUnsafe() - begin) / 1e9
+        const method = knownMethods.has(request.method) ? request.method : "other"
+        const route = info.route ?? "none"
+        return Effect.andThen(
+          measure(method, route, status, seconds),
+          Effect.logInfo("request").pipe(Effect.annotateLogs({
+            event: "request",
+            method,
+            route,
+            status,
+            duration_ms: Math.round(seconds * 1e5) / 100,
+            user_id: info.userId ?? null,
+            address: info.address ?? null
+          }))
+        )
+      }
+      return yield* app.pipe(
+        Effect.tap((response) => finish(response.status)),
+        // nginx's number for a client that went away
+        Effect.onInterrupt(() => finish(499))
+      )
+    })
+
+  const identified = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+    Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const given = request.headers["x-request-id"]
+      const id = given !== undefined && givenId.test(given) ? given : SecureRandom.uuidV7Unsafe()
+      const info: RequestInfo = {
+        id,
+        address: request.remoteAddress._tag === "Some" ? request.remoteAddress.value : undefined,
+        userAgent: request.headers["user-agent"]?.replace(/[^\x20-\x7e]/g, "?").slice(0, 300),
+        route: undefined,
+        userId: undefined
+      }
+      return yield* logged(answer(app, info), request, info).pipe(
+        Effect.provideService(RequestInfo, info),
+        Effect.provideService(RequestId, id),
+        Effect.annotateLogs("request_id", id)
+      )
+    })
+
+  const cors = HttpMiddleware.cors({
+    allowedOrigins: (origin) => settings.corsOrigins.includes(origin),
+    allowedHeaders: ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id"],
+    exposedHeaders,
+    maxAge: 600
+  })
+  /** OPTIONS is a method like any other unless it asks what the other methods may do (Fetch 4.8). */
+  const isCrossOrigin = ({ headers, method }: HttpServerRequest.HttpServerRequest) =>
+    settings.corsOrigins.length > 0 && headers["origin"] !== undefined &&
+    (method !== "OPTIONS" || headers["access-control-request-method"] !== undefined)
+
+  const forwarded = HttpMiddleware.xForwardedHeaders({ trustedProxies: settings.trustedProxies })
+
+  // nothing is left unhandled; the type says otherwise because a router asks middleware to let its failures through
+  return (app: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled>): Effect.Effect<
+    HttpServerResponse.HttpServerResponse,
+    Types.unhandled,
+    HttpServerRequest.HttpServerRequest
+  > => {
+    const crossOrigin = cors(app)
+    return forwarded(identified(Effect.flatMap(
+      HttpServerRequest.HttpServerRequest,
+      (request) => isCrossOrigin(request) ? crossOrigin : app
+    )))
+  }
+}), { global: true })
+
+export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | Settings | Draining> = edge

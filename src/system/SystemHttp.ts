@@ -1,0 +1,54 @@
+/** The handlers of the system endpoints. */
+import { timingSafeEqual } from "node:crypto"
+import { Duration, Effect, Redacted } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { PrometheusMetrics } from "effect/observability"
+import { SqlClient } from "effect/sql"
+import { Api } from "../api/Api.ts"
+import { problemCatalog } from "../api/ProblemCatalog.ts"
+import { DatabaseUnavailable, NotFound, Overloaded, TokenInvalid, TokenMissing } from "../api/Problems.ts"
+import { Draining } from "../http/Draining.ts"
+import { Settings } from "../Settings.ts"
+
+const ok = { status: "ok" } as const
+
+const isEqual = (sent: string, expected: string) => {
+  const [a, b] = [Buffer.from(sent), Buffer.from(expected)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}
+
+export const layer = HttpApiBuilder.group(Api, "system", Effect.fnUntraced(function*(group) {
+  const settings = yield* Settings
+  const draining = yield* Draining
+  const sql = yield* SqlClient.SqlClient
+
+  const ready = () =>
+    draining.started
+      ? Effect.fail(new Overloaded({ detail: "The server is stopping." }))
+      : sql`select 1`.pipe(
+        Effect.as(ok),
+        // shorter than any load balancer's patience
+        Effect.timeout(Duration.seconds(2)),
+        Effect.catchCause(() => Effect.fail(new DatabaseUnavailable()))
+      )
+
+  return group.handleAll({
+    live: () => Effect.succeed(ok),
+    ready,
+    health: ready,
+    problem: ({ params: { code } }) =>
+      Object.hasOwn(problemCatalog, code)
+        ? Effect.succeed({ type: `/problems/${code}`, code, ...problemCatalog[code as keyof typeof problemCatalog] })
+        : Effect.fail(new NotFound()),
+    metrics: Effect.fnUntraced(function*({ headers }) {
+      const expected = settings.metricsToken
+      if (expected === undefined && settings.production) return yield* new NotFound()
+      if (expected !== undefined && headers.authorization === undefined) return yield* new TokenMissing()
+      if (expected !== undefined && !isEqual(headers.authorization ?? "", `Bearer ${Redacted.value(expected)}`)) {
+        return yield* new TokenInvalid({ detail: "METRICS_TOKEN is required as bearer." })
+      }
+      return yield* PrometheusMetrics.format()
+    }),
+    jwks: () => Effect.succeed({ keys: [] })
+  })
+}))

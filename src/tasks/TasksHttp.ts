@@ -1,0 +1,91 @@
+/** The handlers of the task endpoints, written once; the families differ in PUT and DELETE alone. */
+import { Effect, Layer } from "effect"
+import { HttpServerRequest } from "effect/http"
+import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
+import { Api } from "../api/Api.ts"
+import { CurrentUser } from "../api/Authorization.ts"
+import { CreatedTask, type ListQuery, NotModified } from "../api/TasksApi.ts"
+import { defaults, type TaskCreate, type TaskId, type TaskPatch, type TaskReplace, type TaskUpdate } from "../domain/Task.ts"
+import { parseEntityTags } from "./Preconditions.ts"
+import { Tasks } from "./Tasks.ts"
+
+interface One {
+  readonly params: { readonly id: TaskId }
+  readonly headers: { readonly "if-match"?: string }
+}
+
+/** `null` in a merge patch returns a member to its default (RFC 7396). */
+const fromPatch = (patch: TaskPatch): TaskUpdate =>
+  Object.fromEntries(
+    Object.entries(patch).map(([member, value]) => [member, value ?? defaults[member as keyof typeof defaults]])
+  )
+
+/** The path of this request, as the client sees it. */
+const path = Effect.map(HttpServerRequest.HttpServerRequest, ({ originalUrl }) => originalUrl.split("?", 1)[0]!)
+
+const handlers = Effect.gen(function*() {
+  const tasks = yield* Tasks
+
+  const update = Effect.fnUntraced(function*({ headers, params }: One, members: TaskUpdate) {
+    const user = yield* CurrentUser
+    return yield* tasks.update(user.id, params.id, members, headers["if-match"])
+  })
+
+  return {
+    list: Effect.fnUntraced(function*({ query }: { readonly query: ListQuery }) {
+      const user = yield* CurrentUser
+      const { next, tasks: body } = yield* tasks.list(user.id, query)
+      if (next === undefined) return HttpApiSchema.withHeaders({ body, headers: {} })
+      const parameters = new URLSearchParams({ ...query, limit: String(query.limit ?? ""), cursor: next })
+      if (query.limit === undefined) parameters.delete("limit")
+      return HttpApiSchema.withHeaders({ body, headers: { link: `<${yield* path}?${parameters}>; rel="next"` } })
+    }),
+    create: Effect.fnUntraced(function*({ payload }: { readonly payload: TaskCreate }) {
+      const user = yield* CurrentUser
+      const { created, task } = yield* tasks.create(user.id, payload)
+      if (!created) return task
+      return new CreatedTask({ task, location: `${(yield* path).replace(/\/+$/, "")}/${task.id}` })
+    }),
+    get: Effect.fnUntraced(function*({ headers, params }: {
+      readonly params: { readonly id: TaskId }
+      readonly headers: { readonly "if-none-match"?: string }
+    }) {
+      const user = yield* CurrentUser
+      const task = yield* tasks.get(user.id, params.id)
+      if (headers["if-none-match"] === undefined) return task
+      const { any, versions } = yield* parseEntityTags(headers["if-none-match"], "matches")
+      return any || versions.includes(task.version) ? new NotModified({ etag: `"${task.version}"` }) : task
+    }),
+    patch: (request: One & { readonly payload: TaskPatch }) => update(request, fromPatch(request.payload)),
+    complete: (request: One & { readonly payload: { readonly completed?: boolean } }) =>
+      update(request, { completed: request.payload.completed ?? true }),
+    restore: Effect.fnUntraced(function*({ headers, params }: One) {
+      const user = yield* CurrentUser
+      return yield* tasks.restore(user.id, params.id, headers["if-match"])
+    }),
+    update,
+    delete: Effect.fnUntraced(function*({ headers, params }: One) {
+      const user = yield* CurrentUser
+      yield* tasks.remove(user.id, params.id, headers["if-match"])
+    })
+  }
+})
+
+const canonical = HttpApiBuilder.group(Api, "tasks", Effect.fnUntraced(function*(group) {
+  const { update, ...shared } = yield* handlers
+  return group.handleAll({
+    ...shared,
+    put: (request: One & { readonly payload: TaskUpdate }) => update(request, request.payload),
+    delete: (request) => Effect.as(shared.delete(request), { message: "Task deleted successfully" })
+  })
+}))
+
+const userScoped = HttpApiBuilder.group(Api, "userTasks", Effect.fnUntraced(function*(group) {
+  const { update, ...shared } = yield* handlers
+  return group.handleAll({
+    ...shared,
+    put: (request: One & { readonly payload: TaskReplace }) => update(request, { ...defaults, ...request.payload })
+  })
+}))
+
+export const layer = Layer.mergeAll(canonical, userScoped)

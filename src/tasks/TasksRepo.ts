@@ -1,0 +1,193 @@
+/** The rows of tasks. Every function takes the owner first, and every statement names the owner. */
+import { Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { IdReused } from "../api/Problems.ts"
+import { orConflict } from "../database/Failures.ts"
+import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
+import { UserId } from "../domain/User.ts"
+
+interface TaskRow {
+  readonly id: string
+  readonly user_id: string
+  readonly title: string
+  readonly description: string | null
+  readonly completed_at: Date | null
+  readonly priority: number
+  readonly tags: ReadonlyArray<string>
+  readonly version: number
+  readonly created_at: Date
+  readonly updated_at: Date
+  readonly deleted_at: Date | null
+}
+
+const toTask = (row: TaskRow): Task => ({
+  id: TaskId.make(row.id, { disableChecks: true }),
+  user_id: UserId.make(row.user_id, { disableChecks: true }),
+  title: row.title,
+  description: row.description,
+  completed: row.completed_at !== null,
+  completed_at: row.completed_at?.toISOString() ?? null,
+  priority: priorities[row.priority]!,
+  tags: row.tags,
+  version: row.version,
+  created_at: row.created_at.toISOString(),
+  updated_at: row.updated_at.toISOString(),
+  deleted_at: row.deleted_at?.toISOString() ?? null
+})
+
+/** Priorities are stored by rank, so that they sort. */
+const rank = (priority: Priority | undefined): number | null =>
+  priority === undefined ? null : priorities.indexOf(priority)
+
+/** The versions at which a write may change a task: undefined for any. */
+export type ExpectedVersions = ReadonlyArray<number> | undefined
+
+/** A place in the list: everything after it, in the order of the list. */
+export interface Position {
+  /** the database's own text, because JavaScript's dates have no microseconds */
+  readonly createdAt: string
+  readonly id: TaskId
+}
+
+export interface Page {
+  readonly completed: boolean | undefined
+  readonly newestFirst: boolean
+  readonly after: Position | undefined
+  readonly limit: number
+}
+
+export interface NewTask extends TaskCreate {
+  readonly id: TaskId
+  /** of what was sent, where the id is the client's own */
+  readonly creationHash: Uint8Array | undefined
+}
+
+export class TasksRepo extends Context.Service<TasksRepo, {
+  /** Fails with `id_reused` where the owner has a task with this id, deleted or not. */
+  readonly insert: (userId: UserId, task: NewTask) => Effect.Effect<Task | undefined, IdReused>
+  /** A live task. */
+  readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task | undefined>
+  /** A task, live or deleted, if it was created by a request with this hash. */
+  readonly findCreated: (userId: UserId, id: TaskId, creationHash: Uint8Array) => Effect.Effect<Task | undefined>
+  /** At most `limit` live tasks after a position, each with its own position. */
+  readonly list: (userId: UserId, page: Page) => Effect.Effect<
+    ReadonlyArray<{ readonly task: Task; readonly position: Position }>
+  >
+  /** Sets the given members of a live task at one of the expected versions; undefined where there is none. */
+  readonly update: (
+    userId: UserId,
+    id: TaskId,
+    members: TaskUpdate,
+    expected: ExpectedVersions
+  ) => Effect.Effect<Task | undefined>
+  /** Leaves a tombstone, which sync clients need. */
+  readonly remove: (userId: UserId, id: TaskId, expected: ExpectedVersions) => Effect.Effect<Task | undefined>
+  /** Takes back a deletion of the last 30 days. */
+  readonly restore: (userId: UserId, id: TaskId, expected: ExpectedVersions) => Effect.Effect<Task | undefined>
+}>()("tasks-api/tasks/TasksRepo") {
+  static readonly layer = Layer.effect(TasksRepo, Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const columns = sql.literal(
+      "id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at, deleted_at"
+    )
+    const restorable = sql.literal("deleted_at > now() - interval '30 days'")
+    const live = sql.literal("deleted_at is null")
+
+    /**
+     * One write of one task, in one statement: the owner's next version is taken first, and with it the row that puts
+     * the owner's writes in order. The task is looked at again after any wait, so the guard holds for its latest state.
+     */
+    const write = (
+      userId: UserId,
+      id: TaskId,
+      expected: ExpectedVersions,
+      guard: typeof live,
+      assignments: ReturnType<typeof sql.literal>
+    ) => {
+      const target = sql`
+        user_id = ${userId} and id = ${id} and ${guard}
+        and (${expected ?? null}::bigint[] is null or version = any(${expected ?? null}::bigint[]))`
+      return sql<TaskRow>`
+        with next as (
+          update user_sequences set last_version = last_version + 1
+          where user_id = ${userId} and exists (select 1 from tasks where ${target})
+          returning last_version, clock_timestamp() as written_at
+        )
+        update tasks set version = next.last_version, updated_at = next.written_at, ${assignments}
+        from next where ${target}
+        returning ${columns}`.pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie)
+    }
+
+    return TasksRepo.of({
+      insert: (userId, task) =>
+        sql<TaskRow>`
+          with next as (
+            update user_sequences set last_version = last_version + 1
+            where user_id = ${userId}
+            returning last_version, clock_timestamp() as written_at
+          )
+          insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
+            creation_hash)
+          select ${userId}::uuid, ${task.id}::uuid, last_version, ${task.title}, ${task.description ?? null},
+            ${rank(task.priority) ?? 0}::smallint, ${task.tags ?? []}::text[], written_at, written_at,
+            ${task.creationHash ?? null}::bytea
+          from next
+          returning ${columns}`.pipe(
+          Effect.map(([row]) => row && toTask(row)),
+          orConflict({ tasks_pkey: () => new IdReused() })
+        ),
+      get: (userId, id) =>
+        sql<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
+          Effect.map(([row]) => row && toTask(row)),
+          Effect.orDie
+        ),
+      findCreated: (userId, id, creationHash) =>
+        sql<TaskRow>`
+          select ${columns} from tasks
+          where user_id = ${userId} and id = ${id} and creation_hash = ${creationHash}`.pipe(
+          Effect.map(([row]) => row && toTask(row)),
+          Effect.orDie
+        ),
+      list: (userId, { after, completed, limit, newestFirst }) => {
+        const direction = sql.literal(newestFirst ? "desc" : "asc")
+        const beyond = sql.literal(newestFirst ? "<" : ">")
+        const conditions = sql.and([
+          sql`user_id = ${userId}`,
+          live,
+          ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
+          ...(after === undefined
+            ? []
+            : [sql`(created_at, id) ${beyond} (${after.createdAt}::text::timestamptz, ${after.id})`])
+        ])
+        return sql<TaskRow & { readonly position: string }>`
+          select ${columns}, created_at::text as position from tasks where ${conditions}
+          order by created_at ${direction}, id ${direction} limit ${limit}`.pipe(
+          Effect.map((rows) =>
+            rows.map((row) => {
+              const task = toTask(row)
+              return { task, position: { createdAt: row.position, id: task.id } }
+            })
+          ),
+          Effect.orDie
+        )
+      },
+      update: (userId, id, members, expected) =>
+        write(
+          userId,
+          id,
+          expected,
+          live,
+          sql`
+            title = coalesce(${members.title ?? null}, title),
+            description = case when ${members.description !== undefined} then ${members.description ?? null} else description end,
+            completed = coalesce(${members.completed ?? null}, completed),
+            completed_at = case coalesce(${members.completed ?? null}, completed)
+              when true then coalesce(completed_at, next.written_at) end,
+            priority = coalesce(${rank(members.priority)}, priority),
+            tags = coalesce(${members.tags ?? null}, tags)`
+        ),
+      remove: (userId, id, expected) => write(userId, id, expected, live, sql`deleted_at = next.written_at`),
+      restore: (userId, id, expected) => write(userId, id, expected, restorable, sql`deleted_at = null`)
+    })
+  }))
+}

@@ -1,0 +1,154 @@
+/** The complete server, in this process, on a real database: only the edge (port, log, settings) is the test's. */
+import "effect/schema/SchemaJITCompiler/enable"
+import { randomUUID } from "node:crypto"
+import { PGlite } from "@electric-sql/pglite"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, Logger, ManagedRuntime, Redacted } from "effect"
+import { HttpServer } from "effect/http"
+import { SqlClient } from "effect/sql"
+import process from "node:process"
+import { afterAll, beforeAll } from "vitest"
+import * as Database from "../../src/database/Database.ts"
+import * as Server from "../../src/Server.ts"
+import { read, Settings } from "../../src/Settings.ts"
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  /** the body, where it is JSON */
+  // deno-lint-ignore no-explicit-any -- tests look into answers that may be anything
+  readonly json: any
+}
+
+export interface Account {
+  readonly id: string
+  readonly email: string
+  readonly password: string
+  readonly access_token: string
+  readonly refresh_token: string
+}
+
+export interface TestServer {
+  readonly url: string
+  readonly secret: string
+  readonly sql: <Row = Record<string, unknown>>(text: string, params?: ReadonlyArray<unknown>) => Promise<Array<Row>>
+  readonly logs: () => string
+  readonly request: (method: string, path: string, options?: {
+    readonly token?: string
+    readonly body?: unknown
+    readonly headers?: Record<string, string>
+    readonly raw?: string | Uint8Array
+  }) => Promise<Answer>
+  readonly register: (overrides?: Record<string, unknown>) => Promise<Account>
+}
+
+/** A PostgreSQL server, on which every test file makes a database of its own; undefined: the embedded one. */
+const testDatabaseUrl = process.env["TEST_DATABASE_URL"]
+
+/** One embedded database for all files of a worker: starting it costs more than most files' tests. */
+let shared: Promise<PGlite> | undefined
+
+const emptyEmbedded = async (): Promise<PGlite> => {
+  const db = await (shared ??= PGlite.create())
+  await db.exec("drop schema public cascade; create schema public; deallocate all")
+  return db
+}
+
+const emptyDatabase = async (): Promise<{ readonly url: string; readonly drop: () => Promise<void> }> => {
+  const name = `test_${randomUUID().replaceAll("-", "")}`
+  const admin = (statement: string) =>
+    Effect.runPromise(
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql.unsafe(statement)
+      }).pipe(Effect.provide(PgClient.layer({ url: Redacted.make(testDatabaseUrl!), maxConnections: 1 })))
+    )
+  await admin(`create database ${name}`)
+  const url = new URL(testDatabaseUrl!)
+  url.pathname = `/${name}`
+  return { url: url.href, drop: () => admin(`drop database ${name} with (force)`) }
+}
+
+/**
+ * Starts the complete server before the file's tests, on an empty database, and stops it after them. `env` adds
+ * settings. To be called at the top level of a test file.
+ */
+export const useServer = (env: Record<string, string> = {}): TestServer => {
+  const secret = "a test secret with more than 32 bytes in it"
+  const lines: Array<string> = []
+  let url = ""
+  let stop = () => Promise.resolve()
+  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Promise<A> = () => Promise.reject(new Error("not started"))
+
+  beforeAll(async () => {
+    const db = testDatabaseUrl === undefined ? await emptyEmbedded() : undefined
+    const own = testDatabaseUrl === undefined ? undefined : await emptyDatabase()
+    const settings = Layer.effect(
+      Settings,
+      read({
+        PORT: "0",
+        JWT_SECRET: secret,
+        LOG_FORMAT: "json",
+        ...(own !== undefined && { DATABASE_URL: own.url }),
+        ...env
+      })
+    )
+    const database = db === undefined ? Database.layer : Database.embedded(db)
+    const log = Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))])
+    const runtime = ManagedRuntime.make(
+      Server.layer.pipe(Layer.provideMerge(database), Layer.provideMerge(settings), Layer.provide(log))
+    )
+    url = await runtime.runPromise(Effect.map(HttpServer.HttpServer, ({ address }) => HttpServer.formatAddress(address)))
+    run = (effect) => runtime.runPromise(effect)
+    stop = async () => {
+      await runtime.dispose()
+      await own?.drop()
+    }
+  })
+  afterAll(() => stop())
+
+  const request: TestServer["request"] = async (method, path, options = {}) => {
+    const body = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body))
+    const response = await fetch(url + path, {
+      method,
+      redirect: "manual",
+      headers: {
+        ...(options.body !== undefined && { "content-type": "application/json" }),
+        ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),
+        ...options.headers
+      },
+      ...(body !== undefined && { body })
+    })
+    const text = await response.text()
+    const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "")
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: isJson && text !== "" ? JSON.parse(text) : undefined
+    }
+  }
+
+  return {
+    get url() {
+      return url
+    },
+    secret,
+    sql: (text, params = []) =>
+      run(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
+    logs: () => lines.join("\n"),
+    request,
+    register: async (overrides = {}) => {
+      const registration = {
+        email: `${randomUUID()}@example.com`,
+        password: "correct horse battery staple",
+        ...overrides
+      }
+      const { json, status, text } = await request("POST", "/api/v1/auth/register", { body: registration })
+      if (status !== 201) throw new Error(`not registered: ${status} ${text}`)
+      const { access_token, refresh_token, user } = json
+      return { ...registration, id: user.id, access_token, refresh_token }
+    }
+  }
+}
