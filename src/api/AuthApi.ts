@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
 import { Session, SessionId } from "../domain/Session.ts"
-import { Text, length } from "../domain/Text.ts"
+import { length, text } from "../domain/Text.ts"
 import { Email, Name, NewPassword, Password, TimeZone, User, Username, UserPatch } from "../domain/User.ts"
 import { Authorization } from "./Authorization.ts"
 import {
@@ -16,7 +16,7 @@ import {
   UsernameTaken,
   WrongPassword
 } from "./Problems.ts"
-import { BodyLimit, BodyOptional, NoQuery, RequestBody } from "./Requests.ts"
+import { BodyLimit, bodyOptional, NoQuery, RequestBody } from "./Requests.ts"
 
 const tokens = {
   access_token: Schema.String.annotate({ description: "a JWT; send it as `Authorization: Bearer`" }),
@@ -51,17 +51,20 @@ export const Registration = closed({
 export type Registration = typeof Registration.Type
 
 /** Whatever a user types as a login name: one that can't exist is answered like one that does not. */
-const LoginName = Text.check(length(1, 254))
+const LoginName = text({ examples: ["ada@example.com"] }).check(length(1, 254))
 
 export const Credentials = Schema.Union([
-  closed({ email: LoginName.annotate({ examples: ["ada@example.com"] }), password: Password }),
+  closed({ email: LoginName, password: Password }),
   closed({ username: LoginName, password: Password }),
   closed({ username_or_email: LoginName, password: Password })
 ]).annotate({ identifier: "Credentials" })
 export type Credentials = typeof Credentials.Type
 
 /** A refresh token, of this server or not: whoever has it need not be told what is wrong with it. */
-const RefreshToken = Text.check(Schema.isMaxLength(16 * 1024))
+const RefreshToken = text().check(Schema.isMaxLength(16 * 1024))
+
+const UserMergePatch = UserPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
+  .annotate({ identifier: "UserMergePatch" })
 
 const LogoutScope = Schema.Literals(["local", "others", "global"]).annotate({
   description: "`local`: this session; `others`: every session but this one; `global`: every session"
@@ -93,7 +96,7 @@ const endpoints = {
     .annotateMerge(OpenApi.annotations({ summary: "Log in" })),
   refresh: HttpApiEndpoint.post("refresh", "/refresh", {
     query: NoQuery,
-    payload: closed({ refresh_token: RefreshToken }),
+    payload: closed({ refresh_token: RefreshToken }).annotate({ identifier: "Refresh" }),
     success: Tokens,
     error: RefreshProblem
   }).middleware(RequestBody).annotate(BodyLimit, authBody)
@@ -104,10 +107,10 @@ const endpoints = {
   logout: HttpApiEndpoint.post("logout", "/logout", {
     query: closed({ scope: Schema.optionalKey(LogoutScope) }),
     headers: { authorization: Schema.optionalKey(Schema.String) },
-    payload: closed({ refresh_token: Schema.optionalKey(RefreshToken) }),
+    payload: closed({ refresh_token: Schema.optionalKey(RefreshToken) }).annotate({ identifier: "Logout" }),
     success: HttpApiSchema.NoContent,
     error: LogoutProblem
-  }).middleware(RequestBody).annotate(BodyLimit, authBody).annotate(BodyOptional, true)
+  }).middleware(RequestBody).annotate(BodyLimit, authBody).annotateMerge(bodyOptional)
     .annotateMerge(OpenApi.annotations({
       summary: "End sessions",
       description: "Takes the access token as bearer, or the refresh token in the body. Ending an ended session is no failure."
@@ -117,21 +120,22 @@ const endpoints = {
     .annotateMerge(OpenApi.annotations({ summary: "Read the account" })),
   updateMe: HttpApiEndpoint.patch("updateMe", "/me", {
     query: NoQuery,
-    payload: [UserPatch, UserPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))],
+    payload: [UserPatch, UserMergePatch],
     success: User,
     error: UsernameTaken
   }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Change the account" })),
   deleteMe: HttpApiEndpoint.delete("deleteMe", "/me", {
     query: NoQuery,
-    payload: closed({ password: Password }),
+    payload: closed({ password: Password }).annotate({ identifier: "AccountDeletion" }),
     success: HttpApiSchema.NoContent,
     error: WrongPassword
   }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Delete the account and everything stored of it" })),
   password: HttpApiEndpoint.post("password", "/password", {
     query: NoQuery,
-    payload: closed({ current_password: Password, new_password: NewPassword }),
+    payload: closed({ current_password: Password, new_password: NewPassword })
+      .annotate({ identifier: "PasswordChange" }),
     success: HttpApiSchema.NoContent,
     error: [WrongPassword, PasswordCompromised]
   }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)

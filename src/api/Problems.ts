@@ -82,7 +82,7 @@ const unauthorized = <const Problems extends ReadonlyArray<Schema.Top & { readon
   const body = Schema.Union(problems).pipe(
     HttpApiSchema.status(401),
     HttpApiSchema.asJson({ contentType: "application/problem+json" })
-  )
+  ).annotate({ description: "Not authenticated" })
   return body.pipe(HttpApiSchema.encodeToWithHeaders({ body, headers: { "www-authenticate": Schema.String } }, {
     decode: (value) => (value as { readonly body: Problems[number]["Type"] }).body,
     encode: (problem) => ({

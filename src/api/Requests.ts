@@ -1,6 +1,6 @@
 /** What every request has in common: how its body is bounded, and what can go wrong before or without a handler. */
 import { Context, Schema } from "effect"
-import { HttpApiMiddleware } from "effect/http-api"
+import { HttpApiMiddleware, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
 import {
   DatabaseUnavailable,
@@ -32,6 +32,15 @@ export const BodyLimit = Context.Reference<number>("tasks-api/api/Requests/BodyL
 export const BodyOptional = Context.Reference<boolean>("tasks-api/api/Requests/BodyOptional", {
   defaultValue: () => false
 })
+
+/** What an endpoint is annotated with whose body may be left out. */
+export const bodyOptional = Context.add(
+  OpenApi.annotations({
+    transform: (operation) => ({ ...operation, requestBody: { ...operation["requestBody"], required: false } })
+  }),
+  BodyOptional,
+  true
+)
 
 /** No query parameter is known, so each one is a fault. */
 export const NoQuery = closed({})

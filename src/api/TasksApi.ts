@@ -3,11 +3,11 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
 import { Task, TaskCreate, TaskId, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
-import { Text } from "../domain/Text.ts"
+import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { Cursor, Limit, LinkHeader } from "./Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, MalformedHeader, NotFound, StaleVersion } from "./Problems.ts"
-import { BodyOptional, Message, NoQuery, RequestBody } from "./Requests.ts"
+import { bodyOptional, Message, NoQuery, RequestBody } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
 const etag = (task: Task) => `"${task.version}"`
@@ -58,7 +58,9 @@ export const ListQuery = closed({
 export type ListQuery = typeof ListQuery.Type
 
 const preconditions = [MalformedHeader, StaleVersion, IfMatchRequired] as const
-const mergePatch = HttpApiSchema.asJson({ contentType: "application/merge-patch+json" })
+const TaskMergePatch = TaskPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
+  .annotate({ identifier: "TaskMergePatch" })
+const Completion = closed({ completed: Schema.optionalKey(Schema.Boolean) }).annotate({ identifier: "Completion" })
 const summary = (summary: string, description?: string) =>
   OpenApi.annotations({ summary, ...(description !== undefined && { description }) })
 
@@ -93,7 +95,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       params: one,
       query: NoQuery,
       headers: ifMatch,
-      payload: [TaskPatch, TaskPatch.pipe(mergePatch)],
+      payload: [TaskPatch, TaskMergePatch],
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
     }).middleware(RequestBody).annotateMerge(summary("Change a task", "A merge patch (RFC 7396).")),
@@ -101,10 +103,10 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       params: one,
       query: NoQuery,
       headers: ifMatch,
-      payload: closed({ completed: Schema.optionalKey(Schema.Boolean) }),
+      payload: Completion,
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).middleware(RequestBody).annotate(BodyOptional, true).annotateMerge(summary(
+    }).middleware(RequestBody).annotateMerge(bodyOptional).annotateMerge(summary(
       "Complete or reopen a task",
       "Sets, never toggles: no body and `{}` complete it."
     )),
@@ -147,7 +149,7 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
   description: "The tasks of the user of the access token."
 })) {}
 
-const scope = { user_id: Text }
+const scope = { user_id: text({ description: "the id of the user of the access token" }) }
 const scoped = shared(scope)
 export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   scoped.list,

@@ -10,8 +10,10 @@ export const Session = Schema.Struct({
   id: SessionId,
   current: Schema.Boolean.annotate({ description: "whether this request was made with it" }),
   created_at: Instant,
-  last_used_at: Instant.annotate({ description: "the login or the last refresh" }),
-  expires_at: Instant.annotate({ description: "unless it is refreshed before" }),
+  // the login or the last refresh
+  last_used_at: Instant,
+  // unless it is refreshed before
+  expires_at: Instant,
   user_agent: Schema.NullOr(Schema.String),
   ip: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "Session" })

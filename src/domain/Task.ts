@@ -14,8 +14,8 @@ export const priorities = ["none", "low", "medium", "high", "urgent"] as const
 export const Priority = Schema.Literals(priorities)
 export type Priority = typeof Priority.Type
 
-const Title = trimmed(1, 200).annotate({ description: "trimmed", examples: ["Water the plants"] })
-const Description = Schema.NullOr(nfc(0, 1_000))
+const Title = trimmed(1, 200, { description: "white space around it is taken off", examples: ["Water the plants"] })
+const Description = Schema.NullOr(nfc(0, 1_000, { examples: ["The ferns every other day"] }))
 
 /** Tags that differ in nothing but case are one tag. */
 const Tags = Schema.Array(trimmed(1, 50)).check(

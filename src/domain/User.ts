@@ -1,7 +1,7 @@
 import { Schema, SchemaTransformation } from "effect"
 import { closed } from "./Closed.ts"
 import { Instant } from "./Instant.ts"
-import { codePoints, length, nfc, Text } from "./Text.ts"
+import { codePoints, nfc, text } from "./Text.ts"
 
 /** A user of this server: a UUIDv7. Repositories take it as their first argument, so no query can forget the owner. */
 export const UserId = Schema.String.check(Schema.isUUID(7)).pipe(Schema.brand("UserId"))
@@ -35,23 +35,24 @@ const isEmail = (email: string): boolean => {
  * An e-mail address: normalised first (NFKC, the domain in lower-case ASCII), then checked (RFC 5321: at most 254
  * characters, a local part of at most 64, a dotted domain), so that no two spellings of one address pass as two.
  */
-export const Email = Text.pipe(
+export const Email = text({ format: "email", maxLength: 254, examples: ["ada@example.com"] }).pipe(
   Schema.decodeTo(
-    Schema.String.check(Schema.makeFilter((email) => email.length <= 254 && isEmail(email) || "an e-mail address", {
-      expected: "an e-mail address of at most 254 characters",
-      toJsonSchema: () => ({ format: "email", maxLength: 254 })
-    })),
+    Schema.String.check(
+      Schema.makeFilter((email) =>
+        email.length <= 254 && isEmail(email) || "must be an e-mail address of at most 254 characters"
+      )
+    ),
     SchemaTransformation.transform({ decode: canonicalEmail, encode: (email: string) => email })
   )
-).annotate({ examples: ["ada@example.com"] })
+)
 
 /** 3 to 30 ASCII letters, digits, `_` and `.`: never an `@`, so a login name is never ambiguous. */
-export const Username = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_.]{3,30}$/, {
+export const Username = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_.]{3,30}$/u, {
   expected: "3 to 30 of the characters A-Z a-z 0-9 _ ."
 })).annotate({ examples: ["ada"] })
 
 /** What a user is called; shown, never used to find the user. */
-export const Name = nfc(1, 100).annotate({ examples: ["Ada Lovelace"] })
+export const Name = nfc(1, 100, { examples: ["Ada Lovelace"] })
 
 /** A name of the IANA time zone database, which this runtime knows. Offsets such as `+01:00` are not zones. */
 export const TimeZone = Schema.String.check(
@@ -95,21 +96,17 @@ export type UserPatch = typeof UserPatch.Type
  * A password as it is sent: in NFC (NIST SP 800-63B-4 3.1.1.2), at most 256 code points, so that hashing has a bound.
  * Its least length is a setting and is checked where passwords are set, never where they are compared.
  */
-export const Password = Text.pipe(
-  Schema.decodeTo(
-    Schema.String.check(length(1, 256)),
-    SchemaTransformation.transform({
-      decode: (text: string) => text.normalize("NFC"),
-      encode: (text: string) => text
-    })
-  )
-).annotate({ format: "password", examples: ["correct horse battery staple"] })
+export const Password = nfc(1, 256, { format: "password", examples: ["correct horse battery staple"] })
 
 /**
  * A password that is to be set. 8 code points are the least that any server accepts (ASVS 6.2.1); a server's setting
  * may ask for more. What is easy to guess is refused later, as `password_compromised`.
  */
-export const NewPassword = Password.check(Schema.makeFilter<string>(
+export const NewPassword = nfc(0, 256, {
+  format: "password",
+  minLength: 8,
+  examples: ["correct horse battery staple"]
+}).check(Schema.makeFilter<string>(
   (text) => codePoints(text) >= 8 || "must have at least 8 characters",
-  { faultCode: "password_too_short", toJsonSchema: () => ({ minLength: 8 }) }
+  { faultCode: "password_too_short" }
 ))

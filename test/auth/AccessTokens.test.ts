@@ -45,7 +45,8 @@ const assembled = (
   claims: Record<string, unknown> | string = {},
   signature: (input: string) => string = hmac
 ) => {
-  const whole = (part: Record<string, unknown> | string, own: object) => typeof part === "string" ? part : { ...own, ...part }
+  const whole = (part: Record<string, unknown> | string, own: object) =>
+    typeof part === "string" ? part : { ...own, ...part }
   const input = [
     encoded(whole(header, decodeProtectedHeader(user.access_token))),
     encoded(whole(claims, decodeJwt(user.access_token)))
@@ -153,8 +154,8 @@ describe("the Authorization header", () => {
   })
 
   it("holds the token as it is, and nothing else", async () => {
-    const { access_token } = user
-    for (const value of [`${access_token},${access_token}`, `"${access_token}"`, `${access_token} x`, `${access_token}.`]) {
+    const token = user.access_token
+    for (const value of [`${token},${token}`, `"${token}"`, `${token} x`, `${token}.`]) {
       expectRefused(await ask(`Bearer ${value}`), "token_invalid")
     }
   })
@@ -203,12 +204,14 @@ describe("a bad token", () => {
 describe("the algorithm", () => {
   const algorithms = ["none", "None", "NONE", "nOnE", "", "hs256", ["HS256"], ["none"], null, undefined, 0, {}]
 
-  it.each(algorithms)("R24 %j is refused, signed or not", async (alg) => {
+  it.each(algorithms.map((alg) => ({ alg })))("R24 alg $alg is refused, signed or not", async ({ alg }) => {
     for (const signature of [() => "", hmac]) await expectInvalid(assembled({ alg }, {}, signature))
     await expectInvalid(assembled({ alg }).split(".").slice(0, 2).join("."))
   })
 
-  it.each([["HS384", "sha384"], ["HS512", "sha512"]])("R25 %s is refused with the right secret", async (alg, digest) => {
+  const longer = [["HS384", "sha384"], ["HS512", "sha512"]] as const
+
+  it.each(longer)("R25 %s is refused with the right secret", async (alg, digest) => {
     await expectInvalid(assembled({ alg }, {}, (input) => hmac(input, digest)))
     await expectInvalid(assembled({}, {}, (input) => hmac(input, digest)))
     await expectInvalid(assembled({ alg }))
@@ -244,7 +247,8 @@ describe("a key that the token brings along", () => {
     const { port } = listener.address() as AddressInfo
     const url = `http://127.0.0.1:${port}/jwks.json`
     try {
-      for (const extra of [{ jku: url }, { x5u: url }, { jku: url, x5u: url }, { jwk }, { jwk: publicJwk }, { kid: url }]) {
+      const extras = [{ jku: url }, { x5u: url }, { jku: url, x5u: url }, { jwk }, { jwk: publicJwk }, { kid: url }]
+      for (const extra of extras) {
         for (const kid of [{}, { kid: "attacker" }]) {
           await expectInvalid(assembled({ ...kid, ...extra }, {}, byAttacker))
           await expectInvalid(assembled({ ...kid, ...extra, alg: "EdDSA" }, {}, byPair))
@@ -261,7 +265,8 @@ describe("a key that the token brings along", () => {
     }
   })
 
-  const kids = ["../../dev/null", "/dev/null", "' or 1=1", "' or '1'='1", "unknown", "", "0", "__proto__", "constructor", "toString"]
+  const files = ["../../dev/null", "/dev/null", "' or 1=1", "' or '1'='1"]
+  const kids = [...files, "unknown", "", "0", "__proto__", "constructor", "toString"]
 
   it.each(kids)("R26 is not found under kid %j", async (kid) => {
     await expectInvalid(assembled({ kid }))
@@ -308,7 +313,9 @@ describe("what the token's header demands", () => {
     }
   })
 
-  it.each(["JWT", "jwt", "", "rt+jwt", "at+jwt ", ["at+jwt"], null, undefined, 1])("R30 typ %j is refused", async (typ) => {
+  const types = ["JWT", "jwt", "", "rt+jwt", "at+jwt ", ["at+jwt"], null, undefined, 1]
+
+  it.each(types.map((typ) => ({ typ })))("R30 typ $typ is refused", async ({ typ }) => {
     await expectInvalid(assembled({ typ }))
   })
 })
@@ -334,7 +341,9 @@ describe("the claims", () => {
       expect(text).toContain(number)
       expectRefused(await me(server, assembled({}, text)))
     }
-    expectRefused(await me(server, assembled({}, JSON.stringify({ ...claims, iat: 0 }).replace("\"iat\":0", "\"iat\":1e400"))))
+    const issued = JSON.stringify({ ...claims, iat: 0 }).replace("\"iat\":0", "\"iat\":1e400")
+    expect(issued).toContain("1e400")
+    expectRefused(await me(server, assembled({}, issued)))
     expectRefused(await me(server, assembled({}, { exp: -1 })))
     expectRefused(await me(server, assembled({}, { exp: 0 })))
   })
@@ -389,15 +398,16 @@ describe("the claims", () => {
     expectRefused(await within(async (now) => me(server, await made({ iat: now + 6 }))), "token_invalid")
   })
 
-  const issuers = ["tasks-ap", "tasks-api2", "xtasks-api", "Tasks-Api", "tasks-api ", "https://tasks-api", ["tasks-api"], "better-auth"]
+  const names = ["tasks-ap", "tasks-api2", "xtasks-api", "Tasks-Api", "tasks-api ", "https://tasks-api"]
+  const issuers = [...names, "better-auth", ["tasks-api"]].map((iss) => ({ iss }))
 
-  it.each(issuers)("R30 iss %j is refused", async (iss) => {
+  it.each(issuers)("R30 iss $iss is refused", async ({ iss }) => {
     await expectInvalid(await made({ iss }))
   })
 
-  const audiences = ["tasks", "tasks-api2", "xtasks-api", "TASKS-API", "other", ["other"], [], ["other", "tasks"], ["tasks-api,other"], "*"]
+  const audiences = [...names, "*", ["other"], [], ["other", "tasks"], ["tasks-api,other"], [["tasks-api"]]]
 
-  it.each(audiences)("R30 aud %j is refused", async (aud) => {
+  it.each(audiences.map((aud) => ({ aud })))("R30 aud $aud is refused", async ({ aud }) => {
     await expectInvalid(await made({ aud }))
   })
 })

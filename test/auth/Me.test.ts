@@ -94,7 +94,8 @@ describe.each(bases)("PATCH %s/me", (base) => {
       expectProblem(await patch(account, { username: again, name: "Eve" }), 409, "username_taken")
     }
     expect(having(200, await me(server, account.access_token)).json).toMatchObject({ username: null, name: "Ada" })
-    expect(having(200, await patch(taken, { username: username.toUpperCase() })).json.username).toBe(username.toUpperCase())
+    const own = having(200, await patch(taken, { username: username.toUpperCase() })).json
+    expect(own.username).toBe(username.toUpperCase())
   })
 
   it("refuses what a registration refuses, and changes nothing then", async () => {
@@ -111,7 +112,8 @@ describe.each(bases)("PATCH %s/me", (base) => {
 
   it("refuses members that are not there or not to be changed", async () => {
     const before = having(200, await me(server, user.access_token)).json
-    for (const member of ["id", "email", "password", "password_hash", "created_at", "updated_at", "is_admin", "__proto__"]) {
+    const members = ["id", "email", "password", "password_hash", "created_at", "updated_at", "is_admin", "__proto__"]
+    for (const member of members) {
       const raw = `{"name":"Eve",${JSON.stringify(member)}:"x"}`
       const answer = await server.request("PATCH", `${base}/me`, { token: user.access_token, raw, headers: json })
       expectFault(answer, `/${member}`)
@@ -162,14 +164,16 @@ describe.each(bases)("DELETE %s/me", (base) => {
       const sql = `select count(*)::int as count from ${name} where user_id::text = $1`
       found[name] = (await server.sql<{ count: number }>(sql, [id]))[0]?.count ?? -1
     }
-    const users = await server.sql<{ count: number }>("select count(*)::int as count from users where id::text = $1", [id])
+    const sql = "select count(*)::int as count from users where id::text = $1"
+    const users = await server.sql<{ count: number }>(sql, [id])
     return { ...found, "public.users": users[0]?.count ?? -1 }
   }
   /** An account with something in as many tables as this suite can fill. */
   const busy = async () => {
     const account = await server.register({ username: newUsername(), name: "Ada" })
     await login(server, account)
-    having(204, await server.request("POST", "/api/v1/auth/logout", { token: (await login(server, account)).access_token }))
+    const { access_token } = await login(server, account)
+    having(204, await server.request("POST", "/api/v1/auth/logout", { token: access_token }))
     const task = await create(server, account, { title: "Buy milk", tags: ["home"] })
     await create(server, account, { title: "Buy bread" })
     return { account, task }

@@ -44,7 +44,10 @@ const row = async (tokens: Tokens): Promise<SessionRow> => {
 /** Moves the last rotation out of the grace of 30 s. */
 const passGrace = async (tokens: Tokens) => {
   const { sid, sub } = decodeJwt(tokens.access_token)
-  await server.sql("update sessions set rotated_at = now() - interval '31 seconds' where user_id = $1 and id = $2", [sub, sid])
+  await server.sql(
+    "update sessions set rotated_at = now() - interval '31 seconds' where user_id = $1 and id = $2",
+    [sub, sid]
+  )
 }
 const expectInvalid = (answer: Answer) => expectProblem(answer, 401, "invalid_refresh_token")
 
@@ -69,8 +72,8 @@ describe.each(bases)("POST %s/refresh", (base) => {
 
   it("refuses a body that is not exactly one refresh token", async () => {
     const tokens = await server.register()
-    for (const wrong of [{}, { refresh_token: null }, { refresh_token: 1 }, { refresh_token: [tokens.refresh_token] }]) {
-      const answer = await ask(wrong)
+    for (const wrong of [undefined, null, 1, [tokens.refresh_token]]) {
+      const answer = await ask({ refresh_token: wrong })
       expectProblem(answer, 422, "validation_failed")
       expect(pointersOf(answer)).toEqual(["/refresh_token"])
     }

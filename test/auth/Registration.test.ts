@@ -31,13 +31,9 @@ describe.each(bases.flatMap((base) => [`${base}/register`, `${base}/signup`]))("
   it("answers 201 with exactly the documented members", async () => {
     const email = newEmail()
     const username = newUsername()
-    const answer = having(
-      201,
-      await register(
-        { email, password: goodPassword, confirm_password: goodPassword, username, name: "Ada", time_zone: "Europe/Berlin" },
-        path
-      )
-    )
+    const wanted = { email, username, name: "Ada", time_zone: "Europe/Berlin" }
+    const passwords = { password: goodPassword, confirm_password: goodPassword }
+    const answer = having(201, await register({ ...wanted, ...passwords }, path))
     const body = answer.json
     expect(Object.keys(body).sort()).toEqual([
       "access_token",
@@ -49,7 +45,7 @@ describe.each(bases.flatMap((base) => [`${base}/register`, `${base}/signup`]))("
     ])
     expect(body).toMatchObject({ message: "User created successfully", token_type: "bearer", expires_in: 86_400 })
     expect(Object.keys(body.user).sort()).toEqual(userMembers)
-    expect(body.user).toMatchObject({ email, username, name: "Ada", time_zone: "Europe/Berlin" })
+    expect(body.user).toMatchObject(wanted)
     expect(body.user.id).toMatch(uuid7)
     expect(body.user.created_at).toMatch(instant)
     expect(body.user.updated_at).toMatch(instant)
@@ -98,12 +94,11 @@ describe("a user name", () => {
     }
   })
 
-  it.each(["", "ab", "x".repeat(31), "a b c", "a@b.c", "max@example.com", "a-b-c", "jürgen", "a\tb", "user\n", " max", "ａｂｃ"])(
-    "is not %j",
-    async (username) => {
-      expectFault(await register(fresh({ username })), "/username")
-    }
-  )
+  const wrong = ["", "ab", "x".repeat(31), "a b c", "a@b.c", "max@example.com", "a-b-c", "jürgen", "a\tb", "user\n"]
+
+  it.each([...wrong, " max", "ａｂｃ"])("is not %j", async (username) => {
+    expectFault(await register(fresh({ username })), "/username")
+  })
 
   it("is unique whatever the case", async () => {
     const username = `Max_${newUsername()}`
@@ -172,7 +167,7 @@ describe("a body that is not a registration", () => {
     expect(await users()).toBe(before)
   })
 
-  it("is 400 if it cannot be read, 415 if it is something else, 422 if it is no object, 413 if it is large", async () => {
+  it("is 400 if it cannot be read, 413 if it is large, 415 if it is something else, 422 if no object", async () => {
     const before = await users()
     for (const text of ["", "{", `${JSON.stringify(fresh())},`]) expectProblem(await raw(text), 400, "malformed_body")
     expectProblem(await raw(JSON.stringify(fresh()), "text/plain"), 415, "unsupported_media_type")
@@ -265,14 +260,14 @@ describe("an e-mail address", () => {
     const { user } = having(201, await register(fresh({ email: `${local.toUpperCase()}@X.Example.COM` }))).json
     expect(user.email.toLowerCase()).toBe(`${local}@x.example.com`)
     const before = await users()
-    const wide = [...local].map((letter) => /[a-z]/.test(letter) ? String.fromCodePoint(letter.codePointAt(0)! + 0xfee0) : letter)
+    const wide = local.replace(/[a-z]/g, (letter) => String.fromCodePoint(letter.charCodeAt(0) + 0xfee0))
     const same = [
       `${local}@x.example.com`,
       `${local}@X.EXAMPLE.COM`,
       `${local.toUpperCase()}@x.example.com`,
       `${local}＠x.example.com`,
       `${local}@x．example．com`,
-      `${wide.join("")}@x.example.com`
+      `${wide}@x.example.com`
     ]
     for (const email of same) expectProblem(await register(fresh({ email })), 409, "email_taken")
     expect(await users()).toBe(before)

@@ -65,7 +65,8 @@ describe.each(bases)("GET %s/sessions", (base) => {
 
   it("leaves out what has ended or expired", async () => {
     const account = await server.register()
-    const [ended, late, left] = [await login(server, account), await login(server, account), await login(server, account)]
+    const [ended, late] = [await login(server, account), await login(server, account)]
+    const left = await login(server, account)
     having(204, await logout({ token: ended.access_token }, "", base))
     await server.sql("update sessions set expires_at = now() - interval '1 second' where user_id = $1 and id = $2", [
       account.id,
@@ -88,18 +89,21 @@ describe.each(bases)("GET %s/sessions", (base) => {
   })
 
   it("has no query", async () => {
-    const answer = await server.request("GET", `${base}/sessions?user_id=${stranger.id}`, { token: stranger.access_token })
+    const token = stranger.access_token
+    const answer = await server.request("GET", `${base}/sessions?user_id=${stranger.id}`, { token })
     expectProblem(answer, 422, "validation_failed")
     expect(pointersOf(answer)).toEqual(["?user_id"])
-    const nul = await server.request("GET", `${base}/sessions?a=%00`, { token: stranger.access_token })
+    const nul = await server.request("GET", `${base}/sessions?a=%00`, { token })
     expectProblem(nul, 422, "validation_failed")
   })
 })
 
 describe("a User-Agent", () => {
-  const body = () => JSON.stringify({ email: stranger.email, password: stranger.password })
   const signIn = (headers: Record<string, string>) =>
-    send(server, "POST", "/api/v1/auth/login", { headers: { "content-type": "application/json", ...headers }, body: body() })
+    send(server, "POST", "/api/v1/auth/login", {
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify({ email: stranger.email, password: stranger.password })
+    })
 
   it("may be missing", async () => {
     const tokens = having(200, await signIn({})).json
@@ -107,12 +111,13 @@ describe("a User-Agent", () => {
   })
 
   it("R7 may hold any bytes that a header can have", async () => {
-    for (const agent of ["caf\u00e9 \u00ff\u0080", "a\tb", "'); drop table sessions;--", "x".repeat(4000), "<script>", "\u009b31m"]) {
+    const plain = ["'); drop table sessions;--", "<script>"]
+    for (const agent of [...plain, "caf\u00e9 \u00ff\u0080", "a\tb", "x".repeat(4000), "\u009b31m"]) {
       const tokens = having(200, await signIn({ "user-agent": agent })).json
       const shown = (await list(tokens)).find((session) => session.current)?.user_agent ?? ""
       expect(shown).toMatch(/\S/)
       expect(shown).not.toContain("\u0000")
-      if (/^[ -~]{1,200}$/.test(agent)) expect(shown).toBe(agent)
+      if (plain.includes(agent)) expect(shown).toBe(agent)
     }
   })
 })
