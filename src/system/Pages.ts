@@ -26,6 +26,16 @@ const contentSecurityPolicy = (html: string): string => {
   ].join("; ")
 }
 
+/** No fonts, no telemetry and no tools that lead to other hosts. The type of the package does not know them all. */
+const viewer: HttpApiScalar.ScalarConfig = Object.assign({ withDefaultFonts: false }, {
+  telemetry: false,
+  showDeveloperTools: "never",
+  hideClientButton: true,
+  authentication: { preferredSecurityScheme: "bearer" },
+  agent: { disabled: true },
+  mcp: { disabled: true }
+})
+
 /**
  * The docs viewer, 3 MB with its assets inside, so that it needs no network. It is rendered for the first who asks, on
  * a router of its own, because its layer loads it when it is built: until then it costs no memory.
@@ -34,7 +44,7 @@ const docs = Effect.gen(function*() {
   const { dispose, handler } = HttpRouter.toWebHandler(
     HttpApiScalar.layer(Api, {
       path: "/docs",
-      scalar: { withDefaultFonts: false, telemetry: false, persistAuth: true } as HttpApiScalar.ScalarConfig
+      scalar: viewer
     }),
     { disableLogger: true }
   )

@@ -539,7 +539,7 @@ describe("any schedule of refreshes", () => {
           expect(chain).not.toContain(last.refresh_token)
         }
       }),
-      { numRuns: 40 }
+      { numRuns: 15 }
     )
   })
 })
