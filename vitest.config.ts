@@ -9,6 +9,6 @@ export default defineConfig({
     isolate: false,
     maxWorkers: 2,
     testTimeout: 30_000,
-    hookTimeout: 60_000,
-  },
+    hookTimeout: 60_000
+  }
 })

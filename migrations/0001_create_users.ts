@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
 /** Accounts, where they come from, and their logins. */
-export default Effect.gen(function*() {
+export default Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   // *_key is the value in the form in which it must be unique: folded by the application, so that every database
   // agrees on what "the same whatever the case" means

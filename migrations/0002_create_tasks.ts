@@ -2,7 +2,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
 /** Tasks, the sequence that orders a user's changes, and what completing and retrying leave behind. */
-export default Effect.gen(function*() {
+export default Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   // this row is the lock that puts one user's writes in order; purged_version is the newest tombstone that is gone
   yield* sql`

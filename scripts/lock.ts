@@ -47,7 +47,7 @@ const platformOf = (name: string) => {
   return {
     os: one(["android", "darwin", "freebsd", "linux", "openharmony", "win32"]),
     cpu: one(["arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "wasm32", "x64"]),
-    libc: one(["gnu", "musl"]).map((libc) => libc === "gnu" ? "glibc" : libc),
+    libc: one(["gnu", "musl"]).map((libc) => libc === "gnu" ? "glibc" : libc)
   }
 }
 
@@ -68,13 +68,13 @@ const completed = (lock: Lock): Lock => {
         ...(libc.length > 0 ? { libc } : {}),
         optional: true,
         ...(os.length > 0 ? { os } : {}),
-        ...(entry.peer === true ? { peer: true } : {}),
+        ...(entry.peer === true ? { peer: true } : {})
       }
     }
   }
   return {
     ...lock,
-    packages: Object.fromEntries(Object.entries(packages).sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0)),
+    packages: Object.fromEntries(Object.entries(packages).sort(([a], [b]) => a < b ? -1 : a > b ? 1 : 0))
   }
 }
 
@@ -93,9 +93,9 @@ const documents = (lock: Lock, host: string): Map<string, unknown> => {
       name,
       ...(entry.hasInstallScript === true ? { scripts: { install: "exit 1" } } : {}),
       peerDependencies: Object.fromEntries(
-        Object.entries(entry.peerDependencies ?? {}).filter(([peer]) => !absent(peer)),
+        Object.entries(entry.peerDependencies ?? {}).filter(([peer]) => !absent(peer))
       ),
-      dist: { tarball: `${host}/${name}.tgz`, integrity: entry.integrity ?? unknownIntegrity },
+      dist: { tarball: `${host}/${name}.tgz`, integrity: entry.integrity ?? unknownIntegrity }
     }
     found.set(name, document)
   }
@@ -133,8 +133,8 @@ const derived = async (lock: Lock): Promise<string> => {
       env: {
         ...process.env,
         DENO_DIR: join(scratch, "cache"),
-        NPM_CONFIG_REGISTRY: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-      },
+        NPM_CONFIG_REGISTRY: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+      }
     })
     return cleaned(await readFile(join(scratch, "deno.lock"), "utf8"))
   } finally {

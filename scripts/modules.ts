@@ -20,6 +20,6 @@ if (!Object.entries<string>({ ...dependencies, ...devDependencies }).every(isThe
   // on standard error: what the task itself prints on standard output stays clean
   execFileSync(process.execPath, ["install", "--frozen", "--quiet"], {
     cwd: new URL("../", import.meta.url),
-    stdio: ["ignore", 2, 2],
+    stdio: ["ignore", 2, 2]
   })
 }

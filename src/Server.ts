@@ -14,7 +14,7 @@ import { Sessions } from "./auth/Sessions.ts"
 import { SessionsRepo } from "./auth/SessionsRepo.ts"
 import { UsersRepo } from "./auth/UsersRepo.ts"
 import * as Migrations from "./database/Migrations.ts"
-import { Draining, drainFirst } from "./http/Draining.ts"
+import { drainFirst, Draining } from "./http/Draining.ts"
 import * as Edge from "./http/Edge.ts"
 import * as NodeServer from "./http/NodeServer.ts"
 import * as RequestsLayer from "./http/RequestsLayer.ts"
@@ -41,7 +41,7 @@ const endpoints = HttpApiBuilder.layer(Api).pipe(
 
 const routes = Layer.mergeAll(endpoints, Pages.layer).pipe(Layer.provide(Edge.layer))
 
-const listening = Layer.effectDiscard(Effect.gen(function*() {
+const listening = Layer.effectDiscard(Effect.gen(function* () {
   const { address } = yield* HttpServer.HttpServer
   yield* Effect.logInfo("listening").pipe(Effect.annotateLogs({ address: HttpServer.formatAddress(address) }))
 }))

@@ -28,6 +28,8 @@ export class Settings extends Context.Service<Settings, {
   readonly refreshTokenAbsoluteTtl: Duration.Duration
   readonly refreshTokenGrace: Duration.Duration
   readonly passwordMinLength: number
+  /** libuv's threads, which hash passwords and check signatures */
+  readonly threadPoolSize: number
   readonly corsOrigins: ReadonlyArray<string>
   readonly trustedProxies: ReadonlyArray<IpNetwork.IpNetwork>
   readonly requireHttps: boolean
@@ -66,10 +68,13 @@ const weakSecrets = ["changethis", "changeme", "secret", "password", "default", 
 
 /** Why these bytes are no key for HS256 (RFC 7518 3.2 asks for at least 256 bits), or undefined. */
 const weakness = (secret: string): string | undefined => {
-  if (new TextEncoder().encode(secret).length < 32) return "must have at least 32 bytes; `openssl rand -hex 32` makes one"
+  if (new TextEncoder().encode(secret).length < 32) {
+    return "must have at least 32 bytes; `openssl rand -hex 32` makes one"
+  }
   const letters = secret.toLowerCase().replace(/[^a-z]/g, "")
   const repeated = new Set(secret).size < 8
-  return repeated || weakSecrets.some((weak) => letters.replaceAll(weak.replace(/[^a-z]/g, ""), "").length === 0 && letters !== "")
+  return repeated ||
+      weakSecrets.some((weak) => letters.replaceAll(weak.replace(/[^a-z]/g, ""), "").length === 0 && letters !== "")
     ? "is easy to guess; `openssl rand -hex 32` makes a good one"
     : undefined
 }
@@ -87,7 +92,7 @@ const notYet = [
 ]
 
 /** Settings from an environment; fails with every fault at once. */
-export const read = Effect.fnUntraced(function*(environment: Environment) {
+export const read = Effect.fnUntraced(function* (environment: Environment) {
   const faults: Array<string> = []
   /** an empty variable counts as unset */
   const text = (name: string): string | undefined => environment[name]?.trim() || undefined
@@ -121,8 +126,9 @@ export const read = Effect.fnUntraced(function*(environment: Environment) {
     if (text(name) !== undefined) faults.push(`${name}: is not supported by this version`)
   }
 
-  const production = get("APP_ENV", Schema.Literals(["development", "production"]), "development or production", "development") ===
-    "production"
+  const production =
+    get("APP_ENV", Schema.Literals(["development", "production"]), "development or production", "development") ===
+      "production"
   const dataDir = text("DATA_DIR") ?? "./data"
   const databaseUrl = url("DATABASE_URL")
   const databasePrepare = bool("DATABASE_PREPARE", true)
@@ -140,7 +146,11 @@ export const read = Effect.fnUntraced(function*(environment: Environment) {
   const weak = secret === undefined ? undefined : weakness(secret)
   if (weak !== undefined) faults.push(`${secretName}: ${weak}`)
   if (secret === undefined && (production || databaseUrl !== undefined)) {
-    faults.push(`JWT_SECRET: is required ${production ? "in production" : "with DATABASE_URL"}; \`openssl rand -hex 32\` makes one`)
+    faults.push(
+      `JWT_SECRET: is required ${
+        production ? "in production" : "with DATABASE_URL"
+      }; \`openssl rand -hex 32\` makes one`
+    )
   }
   const previous = text("JWT_SECRET_PREVIOUS")
   const weakPrevious = previous === undefined ? undefined : weakness(previous)
@@ -150,7 +160,13 @@ export const read = Effect.fnUntraced(function*(environment: Environment) {
   const absolute = span("REFRESH_TOKEN_ABSOLUTE_TTL", "90 days")
   const grace = span("REFRESH_TOKEN_GRACE", "30 seconds")
   const access = span("ACCESS_TOKEN_TTL", "24 hours")
-  for (const [name, value] of Object.entries({ ACCESS_TOKEN_TTL: access, REFRESH_TOKEN_IDLE_TTL: idle, REFRESH_TOKEN_ABSOLUTE_TTL: absolute })) {
+  for (
+    const [name, value] of Object.entries({
+      ACCESS_TOKEN_TTL: access,
+      REFRESH_TOKEN_IDLE_TTL: idle,
+      REFRESH_TOKEN_ABSOLUTE_TTL: absolute
+    })
+  ) {
     if (Duration.toMillis(value) < 1_000 || Duration.toMillis(value) > 3.2e11) {
       faults.push(`${name}: must be between 1 second and 10 years`)
     }
@@ -178,8 +194,14 @@ export const read = Effect.fnUntraced(function*(environment: Environment) {
     refreshTokenGrace: grace,
     // never below what ASVS 6.2.1 asks for
     passwordMinLength: get("PASSWORD_MIN_LENGTH", integer(8, 64), "an integer from 8 to 64", 8),
+    // libuv reads it before this program runs; it can only be learned here
+    threadPoolSize: get("UV_THREADPOOL_SIZE", integer(1, 1_024), "an integer from 1 to 1024", 4),
     corsOrigins: list("CORS_ORIGINS", isOrigin, "origins such as https://app.example.com"),
-    trustedProxies: list("TRUSTED_PROXIES", (item) => Result.isSuccess(network(item)), "addresses or networks such as 10.0.0.0/8")
+    trustedProxies: list(
+      "TRUSTED_PROXIES",
+      (item) => Result.isSuccess(network(item)),
+      "addresses or networks such as 10.0.0.0/8"
+    )
       .map((item) => Result.getOrThrow(network(item))),
     requireHttps: bool("REQUIRE_HTTPS", production),
     requireIfMatch: bool("REQUIRE_IF_MATCH", false),
@@ -189,24 +211,36 @@ export const read = Effect.fnUntraced(function*(environment: Environment) {
       "pretty or json",
       process.stdout.isTTY ? "pretty" : "json"
     ),
-    logLevel: logLevels[get(
-      "LOG_LEVEL",
-      Schema.Literals(["trace", "debug", "info", "warn", "error"]),
-      "trace, debug, info, warn or error",
-      "info"
-    )],
+    logLevel: logLevels[
+      get(
+        "LOG_LEVEL",
+        Schema.Literals(["trace", "debug", "info", "warn", "error"]),
+        "trace, debug, info, warn or error",
+        "info"
+      )
+    ],
     metricsToken: text("METRICS_TOKEN") === undefined ? undefined : Redacted.make(text("METRICS_TOKEN")!)
   }
   if (faults.length > 0) return yield* new InvalidSettings({ faults })
-  return Settings.of({ ...settings, jwtSecret: Redacted.make(secret ?? generatedSecret(dataDir)) })
+  return Settings.of({ ...settings, jwtSecret: Redacted.make(secret ?? (yield* generatedSecret(dataDir))) })
 })
 
 const logLevels = { trace: "Trace", debug: "Debug", info: "Info", warn: "Warn", error: "Error" } as const
 
 /** The secret of a development server, made once and kept beside its data, so that a restart logs nobody out. */
-const generatedSecret = (dataDir: string): string => {
-  const file = join(dataDir, "jwt-secret")
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString("hex"), { mode: 0o600 })
-  return readFileSync(file, "utf8")
+const generatedSecret = (dataDir: string): Effect.Effect<string, InvalidSettings> => {
+  const fault = (text: string) => new InvalidSettings({ faults: [`DATA_DIR: ${text}`] })
+  return Effect.try({
+    try: () => {
+      const file = join(dataDir, "jwt-secret")
+      mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+      if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString("hex"), { mode: 0o600 })
+      return readFileSync(file, "utf8")
+    },
+    catch: () => fault("must be a directory where the file jwt-secret can be made and read")
+  }).pipe(Effect.filterOrFail(
+    // a crash or a full disk can leave it empty, and whoever knows a weak one signs tokens of any user
+    (secret) => weakness(secret) === undefined,
+    () => fault("its file jwt-secret is damaged; without it, the next start makes a new one")
+  ))
 }

@@ -16,5 +16,4 @@ export class Api extends HttpApi.make("tasks-api")
     description: "Task management for many users: accounts with JWT authentication, and strictly isolated tasks.",
     license: { name: "MIT", identifier: "MIT" },
     transform: completeOpenApi
-  }))
-{}
+  })) {}

@@ -44,10 +44,12 @@ export const Registration = closed({
   username: Schema.optionalKey(Username),
   name: Schema.optionalKey(Name),
   time_zone: Schema.optionalKey(TimeZone)
-}).check(Schema.makeFilter(({ confirm_password, password }) =>
-  confirm_password === undefined || confirm_password === password ||
-  { path: ["confirm_password"], issue: "must equal password" }
-)).annotate({ identifier: "Registration" })
+}).check(
+  Schema.makeFilter(({ confirm_password, password }) =>
+    confirm_password === undefined || confirm_password === password ||
+    { path: ["confirm_password"], issue: "must equal password" }
+  )
+).annotate({ identifier: "Registration" })
 export type Registration = typeof Registration.Type
 
 /** Whatever a user types as a login name: one that can't exist is answered like one that does not. */
@@ -113,7 +115,8 @@ const endpoints = {
   }).middleware(RequestBody).annotate(BodyLimit, authBody).annotateMerge(bodyOptional)
     .annotateMerge(OpenApi.annotations({
       summary: "End sessions",
-      description: "Takes the access token as bearer, or the refresh token in the body. Ending an ended session is no failure."
+      description:
+        "Takes the access token as bearer, or the refresh token in the body. Ending an ended session is no failure."
     })),
   me: HttpApiEndpoint.get("me", "/me", { query: NoQuery, success: User })
     .middleware(Authorization)
@@ -157,10 +160,8 @@ const all = Object.values(endpoints) as [typeof endpoints[keyof typeof endpoints
 const title = { title: "Auth", description: "Accounts, sessions and tokens." }
 
 export class AuthApi extends HttpApiGroup.make("auth").add(...all).prefix("/api/v1/auth")
-  .annotateMerge(OpenApi.annotations(title))
-{}
+  .annotateMerge(OpenApi.annotations(title)) {}
 
 /** The same endpoints where clients of the user-scoped family expect them. */
 export class UnversionedAuthApi extends HttpApiGroup.make("unversionedAuth").add(...all).prefix("/api/auth")
-  .annotateMerge(OpenApi.annotations({ ...title, title: "Auth (unversioned paths)" }))
-{}
+  .annotateMerge(OpenApi.annotations({ ...title, title: "Auth (unversioned paths)" })) {}

@@ -1,7 +1,6 @@
 /** What the derived document can't know: headers that every answer carries, and an example of every schema. */
+import type { OpenApi } from "effect/http-api"
 import { problemCatalog, type ProblemCode } from "./ProblemCatalog.ts"
-
-type Json = Record<string, any>
 
 const user = {
   id: "0198f59f-4a1b-7c2d-9e3f-0a1b2c3d4e5f",
@@ -73,7 +72,7 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   UserPatch: { name: "Ada King", time_zone: "Europe/Berlin" }
 }
 
-const problemExample = (code: ProblemCode): Json => ({
+const problemExample = (code: ProblemCode) => ({
   type: `/problems/${code}`,
   title: problemCatalog[code].title,
   status: problemCatalog[code].status,
@@ -88,69 +87,66 @@ const isProblem = (name: string): name is ProblemCode => Object.hasOwn(problemCa
 
 const requestIdHeader = {
   description: "the id of this request, which its log lines carry",
-  schema: { type: "string" },
+  schema: { type: "string" as const },
   required: true
 }
-const retryAfterHeader = { description: "seconds", schema: { type: "integer" }, required: true }
+const retryAfterHeader = { description: "seconds", schema: { type: "integer" as const }, required: true }
 
-const completeSchema = (name: string, schema: Json): Json => {
-  const { propertyNames: _, ...rest } = schema
+const mapValues = <A, B>(record: Readonly<Record<string, A>>, f: (value: A, key: string) => B): Record<string, B> =>
+  Object.fromEntries(Object.entries(record).map(([key, value]) => [key, f(value, key)]))
+
+const completeSchema = <S extends object>(schema: S, name: string): S => {
   const example = isProblem(name) ? problemExample(name) : schemaExamples[name]
-  return example === undefined ? rest : { ...rest, examples: [example] }
+  return example === undefined ? schema : { ...schema, examples: [example] }
 }
 
-const completeOperation = (operation: Json): Json => ({
+const completeOperation = (operation: OpenApi.OpenAPISpecOperation): OpenApi.OpenAPISpecOperation => ({
   ...operation,
   // the form of a number in a query is text; what is meant is a number
-  ...(operation["parameters"] && {
-    parameters: operation["parameters"].map((parameter: Json) =>
-      parameter["name"] === "limit"
-        ? { ...parameter, schema: { type: "integer", minimum: 1, maximum: 100, default: 50 } }
-        : parameter
-    )
-  }),
-  responses: Object.fromEntries(
-    Object.entries<Json>(operation["responses"]).map(([status, response]) => [status, {
-      ...response,
-      headers: {
-        ...response["headers"],
-        "x-request-id": requestIdHeader,
-        ...(status === "503" && { "retry-after": retryAfterHeader })
-      }
-    }])
-  )
+  parameters: operation.parameters.map((parameter) =>
+    parameter.name === "limit"
+      ? { ...parameter, schema: { type: "integer", minimum: 1, maximum: 100, default: 50 } }
+      : parameter
+  ),
+  responses: mapValues(operation.responses, (response, status) => ({
+    ...response,
+    headers: {
+      ...response.headers,
+      "x-request-id": requestIdHeader,
+      ...(status === "503" && { "retry-after": retryAfterHeader })
+    }
+  }))
 })
 
-/** A check on a transformed value is derived as an `allOf` of one: its members belong to the schema around it. */
-const withoutNesting = (value: unknown): unknown => {
-  if (Array.isArray(value)) return value.map(withoutNesting)
-  if (typeof value !== "object" || value === null) return value
-  const { allOf, ...rest } = Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutNesting(inner)]))
-  const parts = (allOf ?? []) as Array<Json>
-  const folded = parts.every((part) => Object.keys(part).every((key) => !(key in rest)))
-  return folded ? Object.assign(rest, ...parts) : { ...rest, allOf }
-}
-
-/** Names without the suffix that tells a sent form from a decoded one: clients see only what is sent. */
-const withPlainNames = (document: Json): Json =>
-  JSON.parse(JSON.stringify(document).replaceAll(/"((?:#\/components\/schemas\/)?\w+)Encoded"/g, "\"$1\""))
+/**
+ * The derived document as clients see it: names without the suffix that tells a sent form from a decoded one, and
+ * checks in the schema they belong to, where they are derived as an `allOf` of one.
+ */
+const simplified = (derived: object): OpenApi.OpenAPISpec =>
+  JSON.parse(
+    JSON.stringify(derived).replaceAll(/"((?:#\/components\/schemas\/)?\w+)Encoded"/g, '"$1"'),
+    (_key, value) => {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) return value
+      // a closed struct says that its other names are of type never: additionalProperties says the same
+      const { allOf, propertyNames: _, ...rest } = value
+      const parts: ReadonlyArray<object> = allOf ?? []
+      const folds = parts.every((part) => Object.keys(part).every((member) => !(member in rest)))
+      return folds ? Object.assign(rest, ...parts) : { ...rest, allOf }
+    }
+  )
 
 /** Completes the derived OpenAPI document. */
-export const completeOpenApi = (derived: Json): Json => {
-  const document = withoutNesting(withPlainNames(derived)) as Json
+export const completeOpenApi = (derived: object): OpenApi.OpenAPISpec => {
+  const document = simplified(derived)
   return {
     ...document,
-    paths: Object.fromEntries(
-      Object.entries<Json>(document["paths"]).map(([path, item]) => [
-        path,
-        Object.fromEntries(Object.entries<Json>(item).map(([method, operation]) => [method, completeOperation(operation)]))
-      ])
+    paths: mapValues(
+      document.paths,
+      (item) => mapValues({ ...item }, (value) => "responses" in value ? completeOperation(value) : value)
     ),
     components: {
-      ...document["components"],
-      schemas: Object.fromEntries(
-        Object.entries<Json>(document["components"].schemas).map(([name, schema]) => [name, completeSchema(name, schema)])
-      ),
+      ...document.components,
+      schemas: mapValues(document.components.schemas, completeSchema),
       securitySchemes: {
         bearer: {
           type: "http",

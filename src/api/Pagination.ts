@@ -10,5 +10,5 @@ export const Cursor = Schema.String
 
 /** `Link: <…>; rel="next"` (RFC 8288) while more follow. */
 export const LinkHeader = Schema.String.annotate({
-  description: "RFC 8288: the next page as rel=\"next\", while there is one"
+  description: 'RFC 8288: the next page as rel="next", while there is one'
 })

@@ -79,7 +79,8 @@ export const problemCatalog = {
   refresh_token_reused: {
     status: 401,
     title: "The refresh token was used before",
-    meaning: "The token was already exchanged, and not just now by a retry: it may have been stolen, so its session was ended.",
+    meaning:
+      "The token was already exchanged, and not just now by a retry: it may have been stolen, so its session was ended.",
     remedy: "Log in again, and store the newest refresh token after each refresh."
   },
   forbidden: {
@@ -152,7 +153,8 @@ export const problemCatalog = {
     status: 422,
     title: "The request is not valid",
     meaning: "The request could be read, but some of its values are not allowed. `errors` has one entry for each.",
-    remedy: "Correct what each entry of `errors` points at: a JSON Pointer into the body, or ?name for a query parameter."
+    remedy:
+      "Correct what each entry of `errors` points at: a JSON Pointer into the body, or ?name for a query parameter."
   },
   wrong_password: {
     status: 422,
@@ -163,7 +165,8 @@ export const problemCatalog = {
   password_compromised: {
     status: 422,
     title: "The password is too easy to guess",
-    meaning: "The password is among the first that an attacker tries: common, or derived from the account or this product.",
+    meaning:
+      "The password is among the first that an attacker tries: common, or derived from the account or this product.",
     remedy: "Ask the user for another password, for example several unrelated words."
   },
   if_match_required: {

@@ -16,25 +16,30 @@ const requestId = Schema.String.pipe(
   Schema.withConstructorDefault(Effect.succeed(undefined))
 )
 
-const problem = <Self>() =>
-<const Code extends ProblemCode, const Fields extends Schema.Struct.Fields = {}>(code: Code, fields?: Fields) => {
-  const entry: (typeof problemCatalog)[Code] = problemCatalog[code]
-  return HttpApiError.Problem<Self>()(code, {
-    type: `/problems/${code}` as const,
-    status: entry.status as (typeof problemCatalog)[Code]["status"],
-    title: entry.title as string
-  }, {
-    code: Schema.Literal(code).pipe(Schema.withConstructorDefault(Effect.succeed(code))),
-    request_id: requestId,
-    detail: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed(entry.meaning))),
-    ...fields as Fields
-  })
-}
+const problem =
+  <Self>() =>
+  <const Code extends ProblemCode, const Fields extends Schema.Struct.Fields = Record<never, never>>(
+    code: Code,
+    fields?: Fields
+  ) => {
+    const entry: (typeof problemCatalog)[Code] = problemCatalog[code]
+    return HttpApiError.Problem<Self>()(code, {
+      type: `/problems/${code}` as const,
+      status: entry.status as (typeof problemCatalog)[Code]["status"],
+      title: entry.title as string
+    }, {
+      code: Schema.Literal(code).pipe(Schema.withConstructorDefault(Effect.succeed(code))),
+      request_id: requestId,
+      detail: Schema.String.pipe(Schema.withConstructorDefault(Effect.succeed(entry.meaning))),
+      ...fields as Fields
+    })
+  }
 
 /** One fault of a request: where it is, a stable code, and words for a developer. */
 export const Fault = Schema.Struct({
   pointer: Schema.String.annotate({
-    description: "a JSON Pointer into the body (RFC 6901), ?name for a query parameter, or {name} for a part of the path"
+    description:
+      "a JSON Pointer into the body (RFC 6901), ?name for a query parameter, or {name} for a part of the path"
   }),
   code: Schema.String,
   detail: Schema.String
@@ -76,7 +81,9 @@ export class DatabaseUnavailable extends problem<DatabaseUnavailable>()("databas
  * 401s as they are sent: with `WWW-Authenticate` (RFC 9110 11.6.1), which carries `error="invalid_token"` only when a
  * token came with the request (RFC 6750 3.1).
  */
-const unauthorized = <const Problems extends ReadonlyArray<Schema.Top & { readonly Type: { readonly code: ProblemCode } }>>(
+const unauthorized = <
+  const Problems extends ReadonlyArray<Schema.Top & { readonly Type: { readonly code: ProblemCode } }>
+>(
   problems: Problems
 ) => {
   const body = Schema.Union(problems).pipe(

@@ -175,5 +175,4 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   .annotateMerge(OpenApi.annotations({
     title: "Tasks (user-scoped paths)",
     description: "The same tasks, under the user's id."
-  }))
-{}
+  })) {}

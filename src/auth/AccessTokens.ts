@@ -1,5 +1,5 @@
 /** Access tokens: JWTs (RFC 7519) in the style of RFC 9068, signed with HS256. */
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from "jose"
 import { TokenExpired, TokenInvalid } from "../api/Problems.ts"
@@ -42,72 +42,84 @@ export class AccessTokens extends Context.Service<AccessTokens, {
   /** The claims of a token of ours; tells expiry (`token_expired`) from every other fault (`token_invalid`). */
   readonly verify: (token: string) => Effect.Effect<AccessTokenClaims, TokenInvalid | TokenExpired>
 }>()("tasks-api/auth/AccessTokens") {
-  static readonly layer = Layer.effect(AccessTokens, Effect.gen(function*() {
-    const { jwtAudience, jwtIssuer } = yield* Settings
-    const keys = yield* Keys
-    // imported once: importing a raw key costs more than checking a signature
-    const imported = yield* Effect.promise(() =>
-      Promise.all(keys.all.map(async (set) =>
-        [
-          set.kid,
-          await crypto.subtle.importKey("raw", Uint8Array.from(set.accessToken), { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"])
-        ] as const
-      ))
-    )
-    const byKid = new Map(imported)
-    const signingKey = byKid.get(keys.current.kid)!
+  static readonly layer = Layer.effect(
+    AccessTokens,
+    Effect.gen(function* () {
+      const { jwtAudience, jwtIssuer } = yield* Settings
+      const keys = yield* Keys
+      // imported once: importing a raw key costs more than checking a signature
+      const imported = yield* Effect.promise(() =>
+        Promise.all(keys.all.map(async (set) =>
+          [
+            set.kid,
+            await crypto.subtle.importKey(
+              "raw",
+              Uint8Array.from(set.accessToken),
+              { name: "HMAC", hash: "SHA-256" },
+              false,
+              ["sign", "verify"]
+            )
+          ] as const
+        ))
+      )
+      const byKid = new Map(imported)
+      const signingKey = byKid.get(keys.current.kid)!
 
-    const invalid = new TokenInvalid()
+      const invalid = new TokenInvalid()
 
-    const check = async (token: string): Promise<AccessTokenClaims | "expired" | undefined> => {
-      if (token.length > maximumLength) return undefined
-      try {
-        const header = decodeProtectedHeader(token)
-        // keys are chosen by our own list: whatever else a header may ask for (jku, jwk, crit, zip …) is not ours
-        if (Object.keys(header).some((member) => !headerMembers.has(member))) return undefined
-        const key = header.kid === undefined ? undefined : byKid.get(header.kid)
-        if (key === undefined) return undefined
-        const { payload } = await jwtVerify(token, key, {
-          algorithms: ["HS256"],
-          issuer: jwtIssuer,
-          audience: jwtAudience,
-          typ,
-          requiredClaims: ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
-          clockTolerance: leeway
-        })
-        const claims = Option.getOrUndefined(decodeClaims(payload))
-        // the library accepts tokens from the future
-        if (claims === undefined || claims.iat > Date.now() / 1000 + leeway) return undefined
-        return { userId: claims.sub, sessionId: claims.sid }
-      } catch (error) {
-        return error instanceof errors.JWTExpired ? "expired" : undefined
+      const check = async (token: string, now: number): Promise<AccessTokenClaims | "expired" | undefined> => {
+        if (token.length > maximumLength) return undefined
+        try {
+          const header = decodeProtectedHeader(token)
+          // keys are chosen by our own list: whatever else a header may ask for (jku, jwk, crit, zip …) is not ours
+          if (Object.keys(header).some((member) => !headerMembers.has(member))) return undefined
+          const key = header.kid === undefined ? undefined : byKid.get(header.kid)
+          if (key === undefined) return undefined
+          const { payload } = await jwtVerify(token, key, {
+            algorithms: ["HS256"],
+            issuer: jwtIssuer,
+            audience: jwtAudience,
+            typ,
+            requiredClaims: ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
+            clockTolerance: leeway,
+            currentDate: new Date(now)
+          })
+          const claims = Option.getOrUndefined(decodeClaims(payload))
+          // the library accepts tokens from the future
+          if (claims === undefined || claims.iat > now / 1000 + leeway) return undefined
+          return { userId: claims.sub, sessionId: claims.sid }
+        } catch (error) {
+          return error instanceof errors.JWTExpired ? "expired" : undefined
+        }
       }
-    }
 
-    return AccessTokens.of({
-      sign: (claims, expiresIn) =>
-        Effect.promise(() => {
-          const now = Math.floor(Date.now() / 1000)
-          return new SignJWT({ sid: claims.sessionId })
-            .setProtectedHeader({ alg: "HS256", kid: keys.current.kid, typ })
-            .setIssuer(jwtIssuer)
-            .setAudience(jwtAudience)
-            .setSubject(claims.userId)
-            .setJti(SecureRandom.uuidV7Unsafe())
-            .setIssuedAt(now)
-            .setExpirationTime(now + expiresIn)
-            .sign(signingKey)
-        }),
-      verify: (token) =>
-        Effect.flatMap(
-          Effect.promise(() => check(token)),
-          (claims): Effect.Effect<AccessTokenClaims, TokenInvalid | TokenExpired> =>
-            claims === undefined
-              ? Effect.fail(invalid)
-              : claims === "expired"
-              ? Effect.fail(new TokenExpired())
-              : Effect.succeed(claims)
-        )
+      return AccessTokens.of({
+        sign: (claims, expiresIn) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            const issuedAt = Math.floor(now / 1000)
+            return Effect.promise(() =>
+              new SignJWT({ sid: claims.sessionId })
+                .setProtectedHeader({ alg: "HS256", kid: keys.current.kid, typ })
+                .setIssuer(jwtIssuer)
+                .setAudience(jwtAudience)
+                .setSubject(claims.userId)
+                .setJti(SecureRandom.uuidV7Unsafe())
+                .setIssuedAt(issuedAt)
+                .setExpirationTime(issuedAt + expiresIn)
+                .sign(signingKey)
+            )
+          }),
+        verify: (token) =>
+          Effect.flatMap(
+            Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.promise(() => check(token, now))),
+            (claims): Effect.Effect<AccessTokenClaims, TokenInvalid | TokenExpired> =>
+              claims === undefined
+                ? Effect.fail(invalid)
+                : claims === "expired"
+                ? Effect.fail(new TokenExpired())
+                : Effect.succeed(claims)
+          )
+      })
     })
-  }))
+  )
 }

@@ -16,6 +16,7 @@ import {
 } from "../api/Problems.ts"
 import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
 import { transaction } from "../database/Failures.ts"
+import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { type PasswordHash, Passwords } from "./Passwords.ts"
 import { Sessions } from "./Sessions.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
@@ -47,90 +48,91 @@ export class Accounts extends Context.Service<Accounts, {
   ) => Effect.Effect<void, WrongPassword | ValidationFailed | PasswordCompromised | Overloaded | TokenInvalid>
   readonly remove: (user: CurrentUser["Service"], password: string) => Effect.Effect<void, WrongPassword | Overloaded>
 }>()("tasks-api/auth/Accounts") {
-  static readonly layer = Layer.effect(Accounts, Effect.gen(function*() {
-    const sql = yield* SqlClient.SqlClient
-    const users = yield* UsersRepo
-    const sessions = yield* Sessions
-    const sessionsRepo = yield* SessionsRepo
-    const passwords = yield* Passwords
+  static readonly layer = Layer.effect(
+    Accounts,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const users = yield* UsersRepo
+      const sessions = yield* Sessions
+      const sessionsRepo = yield* SessionsRepo
+      const passwords = yield* Passwords
 
-    const inTransaction = transaction(sql)
+      const inTransaction = transaction(sql)
 
-    const event = (name: string, userId: UserId) =>
-      Effect.logInfo(name).pipe(Effect.annotateLogs({ event: name, user_id: userId }))
-
-    const confirm = Effect.fnUntraced(function*(id: UserId, password: string) {
-      const stored = yield* users.passwordHash(id)
-      const { valid } = yield* passwords.verify(password, stored)
-      if (!valid || stored === undefined) return yield* new WrongPassword()
-      return stored
-    })
-
-    /** Stronger parameters reach old hashes when their passwords are next known. */
-    const upgrade = (id: UserId, password: string, stored: PasswordHash) =>
-      Effect.flatMap(passwords.hash(password), (hash) => users.replacePasswordHash(id, stored, hash)).pipe(
-        // a server too busy for one more hash is no reason to refuse this login
-        Effect.catchTag("overloaded", () => Effect.void)
-      )
-
-    const get = Effect.fn("Accounts.get")(function*(id: UserId) {
-      return (yield* users.get(id)) ?? (yield* new TokenInvalid())
-    })
-
-    return Accounts.of({
-      register: Effect.fn("Accounts.register")(function*({ confirm_password: _, password, ...account }) {
-        yield* passwords.check("/password", password, account)
-        const passwordHash = yield* passwords.hash(password)
-        const id = UserId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
-        const login = yield* inTransaction(Effect.gen(function*() {
-          const user = yield* users.insert({ id, ...account, passwordHash })
-          return { user, ...(yield* Effect.orDie(sessions.start(id))) }
-        }))
-        yield* event("registered", id)
-        return login
-      }),
-      login: Effect.fn("Accounts.login")(function*(credentials) {
-        const found = yield* users.findByLoginName(loginName(credentials))
-        const { outdated, valid } = yield* passwords.verify(credentials.password, found?.passwordHash)
-        if (!valid || found?.passwordHash === undefined) {
-          yield* Effect.logInfo("login failed").pipe(
-            Effect.annotateLogs({ event: "login_failed", user_id: found?.user.id ?? null })
-          )
-          return yield* new InvalidCredentials()
+      const confirm = Effect.fnUntraced(function* (id: UserId, password: string) {
+        const stored = yield* users.passwordHash(id)
+        const { valid } = yield* passwords.verify(password, stored)
+        if (!valid || stored === undefined) {
+          yield* securityEvent("confirmation_failed", id)
+          return yield* new WrongPassword()
         }
-        const { passwordHash, user } = found
-        const tokens = yield* inTransaction(Effect.gen(function*() {
-          const tokens = yield* sessions.start(user.id)
-          // a password that was changed meanwhile has ended every session: this one must not outlive that
-          if ((yield* users.passwordHash(user.id)) !== passwordHash) return yield* new InvalidCredentials()
-          return tokens
-        })).pipe(Effect.catchTag("not_found", () => Effect.fail(new InvalidCredentials())))
-        if (outdated) yield* upgrade(user.id, credentials.password, passwordHash)
-        yield* event("logged_in", user.id)
-        return { user, ...tokens }
-      }),
-      get,
-      update: Effect.fn("Accounts.update")(function*(id, patch) {
-        return (yield* users.update(id, patch)) ?? (yield* new TokenInvalid())
-      }),
-      changePassword: Effect.fn("Accounts.changePassword")(function*(user, current, next) {
-        const stored = yield* confirm(user.id, current)
-        yield* passwords.check("/new_password", next, yield* get(user.id))
-        const hash = yield* passwords.hash(next)
-        const changed = yield* Effect.uninterruptible(inTransaction(Effect.gen(function*() {
-          if (!(yield* users.replacePasswordHash(user.id, stored, hash))) return false
-          yield* sessionsRepo.revokeAll(user.id, "password_change", { except: user.sessionId })
-          return true
-        })))
-        // somebody else changed it in between: then the password that was sent is no longer the current one
-        if (!changed) return yield* new WrongPassword()
-        yield* event("password_changed", user.id)
-      }),
-      remove: Effect.fn("Accounts.remove")(function*(user, password) {
-        yield* confirm(user.id, password)
-        yield* Effect.uninterruptible(users.remove(user.id))
-        yield* event("account_deleted", user.id)
+        return stored
+      })
+
+      /** Stronger parameters reach old hashes when their passwords are next known. */
+      const upgrade = (id: UserId, password: string, stored: PasswordHash) =>
+        Effect.flatMap(passwords.hash(password), (hash) => users.replacePasswordHash(id, stored, hash)).pipe(
+          // a server too busy for one more hash is no reason to refuse this login
+          Effect.catchTag("overloaded", () => Effect.void)
+        )
+
+      const get = Effect.fn("Accounts.get")(function* (id: UserId) {
+        return (yield* users.get(id)) ?? (yield* new TokenInvalid())
+      })
+
+      return Accounts.of({
+        register: Effect.fn("Accounts.register")(function* ({ confirm_password: _, password, ...account }) {
+          yield* passwords.check("/password", password, account)
+          const passwordHash = yield* passwords.hash(password)
+          const id = UserId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
+          const login = yield* inTransaction(Effect.gen(function* () {
+            const user = yield* users.insert({ id, ...account, passwordHash })
+            return { user, ...(yield* Effect.orDie(sessions.start(id))) }
+          }))
+          yield* securityEvent("registered", id)
+          return login
+        }),
+        login: Effect.fn("Accounts.login")(function* (credentials) {
+          const found = yield* users.findByLoginName(loginName(credentials))
+          const { outdated, valid } = yield* passwords.verify(credentials.password, found?.passwordHash)
+          if (!valid || found?.passwordHash === undefined) {
+            yield* securityEvent("login_failed", found?.user.id ?? null)
+            return yield* new InvalidCredentials()
+          }
+          const { passwordHash, user } = found
+          const tokens = yield* inTransaction(Effect.gen(function* () {
+            const tokens = yield* sessions.start(user.id)
+            // a password that was changed meanwhile has ended every session: this one must not outlive that
+            if ((yield* users.passwordHash(user.id)) !== passwordHash) return yield* new InvalidCredentials()
+            return tokens
+          })).pipe(Effect.catchTag("not_found", () => Effect.fail(new InvalidCredentials())))
+          if (outdated) yield* upgrade(user.id, credentials.password, passwordHash)
+          yield* securityEvent("logged_in", user.id)
+          return { user, ...tokens }
+        }),
+        get,
+        update: Effect.fn("Accounts.update")(function* (id, patch) {
+          return (yield* users.update(id, patch)) ?? (yield* new TokenInvalid())
+        }),
+        changePassword: Effect.fn("Accounts.changePassword")(function* (user, current, next) {
+          const stored = yield* confirm(user.id, current)
+          yield* passwords.check("/new_password", next, yield* get(user.id))
+          const hash = yield* passwords.hash(next)
+          const changed = yield* Effect.uninterruptible(inTransaction(Effect.gen(function* () {
+            if (!(yield* users.replacePasswordHash(user.id, stored, hash))) return false
+            yield* sessionsRepo.revokeAll(user.id, "password_change", { except: user.sessionId })
+            return true
+          })))
+          // somebody else changed it in between: then the password that was sent is no longer the current one
+          if (!changed) return yield* new WrongPassword()
+          yield* securityEvent("password_changed", user.id)
+        }),
+        remove: Effect.fn("Accounts.remove")(function* (user, password) {
+          yield* confirm(user.id, password)
+          yield* Effect.uninterruptible(users.remove(user.id))
+          yield* securityEvent("account_deleted", user.id)
+        })
       })
     })
-  }))
+  )
 }

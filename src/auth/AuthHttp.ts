@@ -11,7 +11,7 @@ import { AccessTokens } from "./AccessTokens.ts"
 import { Accounts } from "./Accounts.ts"
 import { Sessions } from "./Sessions.ts"
 
-const handlers = Effect.gen(function*() {
+const handlers = Effect.gen(function* () {
   const accounts = yield* Accounts
   const sessions = yield* Sessions
   const accessTokens = yield* AccessTokens
@@ -25,7 +25,7 @@ const handlers = Effect.gen(function*() {
     login: ({ payload }: { readonly payload: Parameters<typeof accounts.login>[0] }) => accounts.login(payload),
     refresh: ({ payload }: { readonly payload: { readonly refresh_token: string } }) =>
       sessions.refresh(payload.refresh_token),
-    logout: Effect.fnUntraced(function*({ headers, payload, query }: {
+    logout: Effect.fnUntraced(function* ({ headers, payload, query }: {
       readonly headers: { readonly authorization?: string }
       readonly payload: { readonly refresh_token?: string }
       readonly query: { readonly scope?: "local" | "others" | "global" }
@@ -45,8 +45,10 @@ const handlers = Effect.gen(function*() {
     password: (
       { payload }: { readonly payload: { readonly current_password: string; readonly new_password: string } }
     ) =>
-      Effect.flatMap(CurrentUser, (user) =>
-        accounts.changePassword(user, payload.current_password, payload.new_password)),
+      Effect.flatMap(
+        CurrentUser,
+        (user) => accounts.changePassword(user, payload.current_password, payload.new_password)
+      ),
     sessions: () => Effect.flatMap(CurrentUser, sessions.list),
     endSession: ({ params }: { readonly params: { readonly id: SessionId } }) =>
       Effect.flatMap(CurrentUser, (user) => sessions.end(user.id, params.id))
@@ -54,10 +56,18 @@ const handlers = Effect.gen(function*() {
 })
 
 export const layer = Layer.mergeAll(
-  HttpApiBuilder.group(Api, "auth", Effect.fnUntraced(function*(group) {
-    return group.handleAll(yield* handlers)
-  })),
-  HttpApiBuilder.group(Api, "unversionedAuth", Effect.fnUntraced(function*(group) {
-    return group.handleAll(yield* handlers)
-  }))
+  HttpApiBuilder.group(
+    Api,
+    "auth",
+    Effect.fnUntraced(function* (group) {
+      return group.handleAll(yield* handlers)
+    })
+  ),
+  HttpApiBuilder.group(
+    Api,
+    "unversionedAuth",
+    Effect.fnUntraced(function* (group) {
+      return group.handleAll(yield* handlers)
+    })
+  )
 )

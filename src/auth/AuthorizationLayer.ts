@@ -15,33 +15,42 @@ const isAmbiguous = (request: HttpServerRequest.HttpServerRequest): boolean => {
   return count > 1
 }
 
-const authorization = Layer.effect(Authorization, Effect.gen(function*() {
-  const sessions = yield* Sessions
-  return Authorization.of({
-    bearer: Effect.fnUntraced(function*(httpEffect, { credential }) {
-      const token = Redacted.value(credential)
-      if (token === "" || isAmbiguous(yield* HttpServerRequest.HttpServerRequest)) return yield* new TokenMissing()
-      const user = yield* sessions.authenticate(token)
-      const info = yield* RequestInfo
-      info.userId = user.id
-      return yield* Effect.provideService(httpEffect, CurrentUser, user)
+const authorization = Layer.effect(
+  Authorization,
+  Effect.gen(function* () {
+    const sessions = yield* Sessions
+    return Authorization.of({
+      bearer: Effect.fnUntraced(function* (httpEffect, { credential }) {
+        const token = Redacted.value(credential)
+        if (token === "" || isAmbiguous(yield* HttpServerRequest.HttpServerRequest)) return yield* new TokenMissing()
+        const user = yield* sessions.authenticate(token)
+        const info = yield* RequestInfo
+        info.userId = user.id
+        return yield* Effect.provideService(httpEffect, CurrentUser, user)
+      })
     })
   })
-}))
+)
 
-const ownPath = Layer.succeed(OwnPath, Effect.fnUntraced(function*(httpEffect) {
-  const user = yield* CurrentUser
-  const { user_id } = yield* HttpRouter.params
-  if (user_id !== user.id && user_id !== user.subject) return yield* new Forbidden()
-  return yield* httpEffect
-}))
+const ownPath = Layer.succeed(
+  OwnPath,
+  Effect.fnUntraced(function* (httpEffect) {
+    const user = yield* CurrentUser
+    const { user_id } = yield* HttpRouter.params
+    if (user_id !== user.id && user_id !== user.subject) return yield* new Forbidden()
+    return yield* httpEffect
+  })
+)
 
 const reserved = new Set(["v1", "auth"])
 
-const notReserved = Layer.succeed(NotReserved, Effect.fnUntraced(function*(httpEffect) {
-  const { user_id } = yield* HttpRouter.params
-  if (user_id !== undefined && reserved.has(user_id.toLowerCase())) return yield* new NotFound()
-  return yield* httpEffect
-}))
+const notReserved = Layer.succeed(
+  NotReserved,
+  Effect.fnUntraced(function* (httpEffect) {
+    const { user_id } = yield* HttpRouter.params
+    if (user_id !== undefined && reserved.has(user_id.toLowerCase())) return yield* new NotFound()
+    return yield* httpEffect
+  })
+)
 
 export const layer = Layer.mergeAll(authorization, ownPath, notReserved)

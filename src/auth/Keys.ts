@@ -36,12 +36,15 @@ export class Keys extends Context.Service<Keys, {
   /** verify: the current one, then the one before it */
   readonly all: ReadonlyArray<KeySet>
 }>()("tasks-api/auth/Keys") {
-  static readonly layer = Layer.effect(Keys, Effect.gen(function*() {
-    const { jwtSecret, jwtSecretPrevious } = yield* Settings
-    const current = keySet(jwtSecret)
-    return Keys.of({
-      current,
-      all: jwtSecretPrevious === undefined ? [current] : [current, keySet(jwtSecretPrevious)]
+  static readonly layer = Layer.effect(
+    Keys,
+    Effect.gen(function* () {
+      const { jwtSecret, jwtSecretPrevious } = yield* Settings
+      const current = keySet(jwtSecret)
+      return Keys.of({
+        current,
+        all: jwtSecretPrevious === undefined ? [current] : [current, keySet(jwtSecretPrevious)]
+      })
     })
-  }))
+  )
 }

@@ -3,7 +3,6 @@ import { hash, verify } from "@node-rs/argon2"
 import { verify as verifyBcrypt } from "@node-rs/bcrypt"
 import { Context, Duration, Effect, Layer, Metric, Schema, Semaphore } from "effect"
 import { availableParallelism } from "node:os"
-import process from "node:process"
 import { Overloaded, PasswordCompromised, ValidationFailed } from "../api/Problems.ts"
 import { codePoints } from "../domain/Text.ts"
 import { Settings } from "../Settings.ts"
@@ -48,71 +47,73 @@ export class Passwords extends Context.Service<Passwords, {
    */
   readonly verify: (password: string, stored: PasswordHash | undefined) => Effect.Effect<Verification, Overloaded>
 }>()("tasks-api/auth/Passwords") {
-  static readonly layer = Layer.effect(Passwords, Effect.gen(function*() {
-    const settings = yield* Settings
-    const common = yield* Effect.cached(Effect.promise(loadCommonPasswords))
+  static readonly layer = Layer.effect(
+    Passwords,
+    Effect.gen(function* () {
+      const settings = yield* Settings
+      const common = yield* Effect.cached(Effect.promise(loadCommonPasswords))
 
-    // hashing shares libuv's threads with everything else that is asynchronous there: leave it two
-    const threads = Number(process.env["UV_THREADPOOL_SIZE"] ?? 4)
-    const permits = Math.max(1, Math.min(availableParallelism(), threads - 2))
-    const semaphore = yield* Semaphore.make(permits)
-    // what can be hashed within the longest wait, with room to spare on a slow machine
-    const capacity = permits * 33
-    let admitted = 0
+      // hashing shares libuv's threads with everything else that is asynchronous there: leave it two
+      const permits = Math.max(1, Math.min(availableParallelism(), settings.threadPoolSize - 2))
+      const semaphore = yield* Semaphore.make(permits)
+      // what can be hashed within the longest wait, with room to spare on a slow machine
+      const capacity = permits * 33
+      let admitted = 0
 
-    /** At most `capacity` wait or run, none waits over 2 s; the rest is told to come back. */
-    const bounded = <A>(work: () => Promise<A>): Effect.Effect<A, Overloaded> =>
-      Effect.suspend(() => {
-        if (admitted >= capacity) return Effect.fail(new Overloaded())
-        admitted++
-        const permit = Effect.timeoutOrElse(Semaphore.takeScoped(semaphore, 1), {
-          duration: Duration.seconds(2),
-          orElse: () => Effect.fail(new Overloaded())
+      /** At most `capacity` wait or run, none waits over 2 s; the rest is told to come back. */
+      const bounded = <A>(work: () => Promise<A>): Effect.Effect<A, Overloaded> =>
+        Effect.suspend(() => {
+          if (admitted >= capacity) return Effect.fail(new Overloaded())
+          admitted++
+          const permit = Effect.timeoutOrElse(Semaphore.takeScoped(semaphore, 1), {
+            duration: Duration.seconds(2),
+            orElse: () => Effect.fail(new Overloaded())
+          })
+          const run = Effect.andThen(Metric.update(hashes, 1), Effect.uninterruptible(Effect.promise(work)))
+          return Effect.scoped(Effect.andThen(permit, run)).pipe(Effect.ensuring(Effect.sync(() => {
+            admitted--
+          })))
         })
-        const run = Effect.andThen(Metric.update(hashes, 1), Effect.uninterruptible(Effect.promise(work)))
-        return Effect.scoped(Effect.andThen(permit, run)).pipe(Effect.ensuring(Effect.sync(() => {
-          admitted--
-        })))
+
+      const dummy = yield* Effect.promise(() => hash(crypto.randomUUID(), parameters))
+
+      return Passwords.of({
+        check: Effect.fnUntraced(function* (pointer, password, account) {
+          const count = codePoints(password)
+          if (count < settings.passwordMinLength) {
+            return yield* new ValidationFailed({
+              errors: [{
+                pointer,
+                code: "password_too_short",
+                detail: `must have at least ${settings.passwordMinLength} characters`
+              }]
+            })
+          }
+          if (new TextEncoder().encode(password).length > maximumBytes) {
+            return yield* new ValidationFailed({
+              errors: [{ pointer, code: "password_too_long", detail: `must have at most ${maximumBytes} bytes` }]
+            })
+          }
+          if (isCompromised(yield* common, password, account)) {
+            return yield* new PasswordCompromised({
+              errors: [{ pointer, code: "password_compromised", detail: "is too easy to guess" }]
+            })
+          }
+        }),
+        hash: (password) => bounded(() => hash(password, parameters)),
+        verify: (password, stored) => {
+          if (stored === undefined || !isPasswordHash(stored)) {
+            return Effect.as(bounded(() => verify(dummy, password)), { valid: false, outdated: false })
+          }
+          const isBcrypt = stored.startsWith("$2")
+          return Effect.map(
+            bounded(() => isBcrypt ? verifyBcrypt(password, stored) : verify(stored, password)),
+            (valid) => ({ valid, outdated: valid && !stored.startsWith(current) })
+          )
+        }
       })
-
-    const dummy = yield* Effect.promise(() => hash(crypto.randomUUID(), parameters))
-
-    return Passwords.of({
-      check: Effect.fnUntraced(function*(pointer, password, account) {
-        const count = codePoints(password)
-        if (count < settings.passwordMinLength) {
-          return yield* new ValidationFailed({
-            errors: [{
-              pointer,
-              code: "password_too_short",
-              detail: `must have at least ${settings.passwordMinLength} characters`
-            }]
-          })
-        }
-        if (new TextEncoder().encode(password).length > maximumBytes) {
-          return yield* new ValidationFailed({
-            errors: [{ pointer, code: "password_too_long", detail: `must have at most ${maximumBytes} bytes` }]
-          })
-        }
-        if (isCompromised(yield* common, password, account)) {
-          return yield* new PasswordCompromised({
-            errors: [{ pointer, code: "password_compromised", detail: "is too easy to guess" }]
-          })
-        }
-      }),
-      hash: (password) => bounded(() => hash(password, parameters)),
-      verify: (password, stored) => {
-        if (stored === undefined || !isPasswordHash(stored)) {
-          return Effect.as(bounded(() => verify(dummy, password)), { valid: false, outdated: false })
-        }
-        const isBcrypt = stored.startsWith("$2")
-        return Effect.map(
-          bounded(() => isBcrypt ? verifyBcrypt(password, stored) : verify(stored, password)),
-          (valid) => ({ valid, outdated: valid && !stored.startsWith(current) })
-        )
-      }
     })
-  }))
+  )
 }
 
 /** Whether a string has the form of a hash that can be checked; an import may have left another. */

@@ -37,36 +37,39 @@ export class RefreshTokens extends Context.Service<RefreshTokens, {
   /** Whether this server made the token for the row with this salt; in constant time. */
   readonly isGenuine: (token: ParsedRefreshToken, salt: Uint8Array) => boolean
 }>()("tasks-api/auth/RefreshTokens") {
-  static readonly layer = Layer.effect(RefreshTokens, Effect.gen(function*() {
-    const keys = yield* Keys
-    return RefreshTokens.of({
-      make: ({ generation, sessionId, userId }, salt) => {
-        const bytes = Buffer.alloc(length)
-        bytes[0] = format
-        bytes[1] = keys.current.refreshKeyId
-        uuidBytes(userId).copy(bytes, 2)
-        uuidBytes(sessionId).copy(bytes, 18)
-        bytes.writeUInt32BE(generation, 34)
-        mac(keys.current, bytes.subarray(2, macStart), salt).copy(bytes, macStart)
-        return bytes.toString("base64url")
-      },
-      parse: (token) => {
-        if (token.length !== Math.ceil(length * 4 / 3)) return undefined
-        const bytes = Buffer.from(token, "base64url")
-        // only one spelling of a token: the decoder forgives padding bits and foreign characters
-        if (bytes.length !== length || bytes[0] !== format || bytes.toString("base64url") !== token) return undefined
-        return {
-          bytes,
-          userId: UserId.make(uuidText(bytes.subarray(2, 18)), { disableChecks: true }),
-          sessionId: SessionId.make(uuidText(bytes.subarray(18, 34)), { disableChecks: true }),
-          generation: bytes.readUInt32BE(34)
-        }
-      },
-      isGenuine: ({ bytes }, salt) =>
-        keys.all.some((set) =>
-          set.refreshKeyId === bytes[1] &&
-          timingSafeEqual(mac(set, bytes.subarray(2, macStart), salt), bytes.subarray(macStart))
-        )
+  static readonly layer = Layer.effect(
+    RefreshTokens,
+    Effect.gen(function* () {
+      const keys = yield* Keys
+      return RefreshTokens.of({
+        make: ({ generation, sessionId, userId }, salt) => {
+          const bytes = Buffer.alloc(length)
+          bytes[0] = format
+          bytes[1] = keys.current.refreshKeyId
+          uuidBytes(userId).copy(bytes, 2)
+          uuidBytes(sessionId).copy(bytes, 18)
+          bytes.writeUInt32BE(generation, 34)
+          mac(keys.current, bytes.subarray(2, macStart), salt).copy(bytes, macStart)
+          return bytes.toString("base64url")
+        },
+        parse: (token) => {
+          if (token.length !== Math.ceil(length * 4 / 3)) return undefined
+          const bytes = Buffer.from(token, "base64url")
+          // only one spelling of a token: the decoder forgives padding bits and foreign characters
+          if (bytes.length !== length || bytes[0] !== format || bytes.toString("base64url") !== token) return undefined
+          return {
+            bytes,
+            userId: UserId.make(uuidText(bytes.subarray(2, 18)), { disableChecks: true }),
+            sessionId: SessionId.make(uuidText(bytes.subarray(18, 34)), { disableChecks: true }),
+            generation: bytes.readUInt32BE(34)
+          }
+        },
+        isGenuine: ({ bytes }, salt) =>
+          keys.all.some((set) =>
+            set.refreshKeyId === bytes[1] &&
+            timingSafeEqual(mac(set, bytes.subarray(2, macStart), salt), bytes.subarray(macStart))
+          )
+      })
     })
-  }))
+  )
 }

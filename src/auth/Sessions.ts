@@ -16,6 +16,7 @@ import {
 import { type Session, SessionId } from "../domain/Session.ts"
 import type { UserId } from "../domain/User.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
+import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { AccessTokens } from "./AccessTokens.ts"
 import { type ParsedRefreshToken, RefreshTokens } from "./RefreshTokens.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
@@ -46,93 +47,96 @@ export class Sessions extends Context.Service<Sessions, {
   /** Ends this session, the others, or all; does nothing once this session has ended. */
   readonly logout: (userId: UserId, id: SessionId, scope: "local" | "others" | "global") => Effect.Effect<void>
 }>()("tasks-api/auth/Sessions") {
-  static readonly layer = Layer.effect(Sessions, Effect.gen(function*() {
-    const repo = yield* SessionsRepo
-    const accessTokens = yield* AccessTokens
-    const refreshTokens = yield* RefreshTokens
+  static readonly layer = Layer.effect(
+    Sessions,
+    Effect.gen(function* () {
+      const repo = yield* SessionsRepo
+      const accessTokens = yield* AccessTokens
+      const refreshTokens = yield* RefreshTokens
 
-    const issue = Effect.fnUntraced(function*(
-      userId: UserId,
-      sessionId: SessionId,
-      progress: { readonly generation: number; readonly expiresIn: number },
-      salt: Uint8Array
-    ): Effect.fn.Return<Tokens> {
-      return {
-        access_token: yield* accessTokens.sign({ userId, sessionId }, progress.expiresIn),
-        refresh_token: refreshTokens.make({ userId, sessionId, generation: progress.generation }, salt),
-        token_type: "bearer",
-        expires_in: progress.expiresIn
-      }
-    })
-
-    /** The token and its row's salt, once both fit each other. A token of another form costs no query. */
-    const genuine = Effect.fnUntraced(function*(
-      refreshToken: string
-    ): Effect.fn.Return<ParsedRefreshToken & { readonly salt: Uint8Array }, InvalidRefreshToken> {
-      const token = refreshTokens.parse(refreshToken)
-      if (token === undefined) return yield* new InvalidRefreshToken()
-      const salt = yield* repo.salt(token.userId, token.sessionId)
-      if (salt === undefined || !refreshTokens.isGenuine(token, salt)) return yield* new InvalidRefreshToken()
-      return { ...token, salt }
-    })
-
-    return Sessions.of({
-      start: Effect.fn("Sessions.start")(function*(userId) {
-        const { address, userAgent } = yield* RequestInfo
-        const id = SessionId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
-        const salt = new Uint8Array(randomBytes(16))
-        if (!(yield* repo.lock(userId))) return yield* new NotFound()
-        const expiresIn = yield* repo.insert(userId, { id, salt, ip: address, userAgent })
-        yield* repo.endOldest(userId)
-        return yield* issue(userId, id, { generation: 0, expiresIn }, salt)
-      }),
-      authenticate: Effect.fnUntraced(function*(accessToken) {
-        const { sessionId, userId } = yield* accessTokens.verify(accessToken)
-        switch (yield* repo.state(userId, sessionId)) {
-          case "live":
-            return { id: userId, subject: userId, sessionId }
-          case "revoked":
-            return yield* new SessionRevoked()
-          case "expired":
-            return yield* new SessionExpired()
-          case undefined:
-            return yield* new TokenInvalid()
+      const issue = Effect.fnUntraced(function* (
+        userId: UserId,
+        sessionId: SessionId,
+        progress: { readonly generation: number; readonly expiresIn: number },
+        salt: Uint8Array
+      ): Effect.fn.Return<Tokens> {
+        return {
+          access_token: yield* accessTokens.sign({ userId, sessionId }, progress.expiresIn),
+          refresh_token: refreshTokens.make({ userId, sessionId, generation: progress.generation }, salt),
+          token_type: "bearer",
+          expires_in: progress.expiresIn
         }
-      }),
-      refresh: Effect.fn("Sessions.refresh")(function*(refreshToken) {
-        const { generation, salt, sessionId, userId } = yield* genuine(refreshToken)
-        // spent or revoked wholly, even when the client goes away meanwhile
-        const outcome = yield* Effect.uninterruptible(Effect.gen(function*() {
-          const advanced = yield* repo.advance(userId, sessionId, generation)
-          if (advanced !== undefined) return advanced
-          return (yield* repo.revokeReused(userId, sessionId, generation)) ? "reused" : undefined
-        }))
-        if (outcome === "reused") {
-          yield* Effect.logWarning("refresh token reused").pipe(
-            Effect.annotateLogs({ event: "refresh_token_reused", user_id: userId, session_id: sessionId })
-          )
-          return yield* new RefreshTokenReused()
-        }
-        // a racing or retried call: the session is where the winner left it
-        const progress = outcome ?? (yield* repo.progress(userId, sessionId))
-        if (progress?.state === "revoked") return yield* new SessionRevoked()
-        if (progress?.state === "expired") return yield* new SessionExpired()
-        if (progress === undefined || progress.generation <= generation) return yield* new InvalidRefreshToken()
-        return yield* issue(userId, sessionId, { ...progress, generation: generation + 1 }, salt)
-      }),
-      ofRefreshToken: (refreshToken) =>
-        Effect.map(genuine(refreshToken), ({ sessionId, userId }) => ({ sessionId, userId })),
-      list: (user) => repo.list(user.id, user.sessionId),
-      end: Effect.fn("Sessions.end")(function*(userId, id) {
-        if (!(yield* repo.revoke(userId, id, "revoked_by_user"))) return yield* new NotFound()
-      }),
-      logout: Effect.fn("Sessions.logout")(function*(userId, id, scope) {
-        // a session that has ended, perhaps because its tokens were stolen, ends no other one
-        if ((yield* repo.state(userId, id)) !== "live") return
-        if (scope === "others") yield* repo.revokeAll(userId, "logout", { except: id })
-        if (scope === "global") yield* repo.revokeAll(userId, "logout")
-        if (scope === "local") yield* repo.revoke(userId, id, "logout")
+      })
+
+      /** The token and its row's salt, once both fit each other. A token of another form costs no query. */
+      const genuine = Effect.fnUntraced(function* (
+        refreshToken: string
+      ): Effect.fn.Return<ParsedRefreshToken & { readonly salt: Uint8Array }, InvalidRefreshToken> {
+        const token = refreshTokens.parse(refreshToken)
+        if (token === undefined) return yield* new InvalidRefreshToken()
+        const salt = yield* repo.salt(token.userId, token.sessionId)
+        if (salt === undefined || !refreshTokens.isGenuine(token, salt)) return yield* new InvalidRefreshToken()
+        return { ...token, salt }
+      })
+
+      return Sessions.of({
+        start: Effect.fn("Sessions.start")(function* (userId) {
+          const { address, userAgent } = yield* RequestInfo
+          const id = SessionId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
+          const salt = new Uint8Array(randomBytes(16))
+          if (!(yield* repo.lock(userId))) return yield* new NotFound()
+          const expiresIn = yield* repo.insert(userId, { id, salt, ip: address, userAgent })
+          yield* repo.endOldest(userId)
+          return yield* issue(userId, id, { generation: 0, expiresIn }, salt)
+        }),
+        authenticate: Effect.fnUntraced(function* (accessToken) {
+          const { sessionId, userId } = yield* accessTokens.verify(accessToken)
+          switch (yield* repo.state(userId, sessionId)) {
+            case "live":
+              return { id: userId, subject: userId, sessionId }
+            case "revoked":
+              return yield* new SessionRevoked()
+            case "expired":
+              return yield* new SessionExpired()
+            case undefined:
+              return yield* new TokenInvalid()
+          }
+        }),
+        refresh: Effect.fn("Sessions.refresh")(function* (refreshToken) {
+          const { generation, salt, sessionId, userId } = yield* genuine(refreshToken)
+          // spent or revoked wholly, even when the client goes away meanwhile
+          const outcome = yield* Effect.uninterruptible(Effect.gen(function* () {
+            const advanced = yield* repo.advance(userId, sessionId, generation)
+            if (advanced !== undefined) return advanced
+            return (yield* repo.revokeReused(userId, sessionId, generation)) ? "reused" : undefined
+          }))
+          if (outcome === "reused") {
+            yield* securityEvent("refresh_token_reused", userId, sessionId)
+            return yield* new RefreshTokenReused()
+          }
+          // a racing or retried call: the session is where the winner left it
+          const progress = outcome ?? (yield* repo.progress(userId, sessionId))
+          if (progress?.state === "revoked") return yield* new SessionRevoked()
+          if (progress?.state === "expired") return yield* new SessionExpired()
+          if (progress === undefined || progress.generation <= generation) return yield* new InvalidRefreshToken()
+          return yield* issue(userId, sessionId, { ...progress, generation: generation + 1 }, salt)
+        }),
+        ofRefreshToken: (refreshToken) =>
+          Effect.map(genuine(refreshToken), ({ sessionId, userId }) => ({ sessionId, userId })),
+        list: (user) => repo.list(user.id, user.sessionId),
+        end: Effect.fn("Sessions.end")(function* (userId, id) {
+          if (!(yield* repo.revoke(userId, id, "revoked_by_user"))) return yield* new NotFound()
+          yield* securityEvent("session_ended", userId, id)
+        }),
+        logout: Effect.fn("Sessions.logout")(function* (userId, id, scope) {
+          // a session that has ended, perhaps because its tokens were stolen, ends no other one
+          if ((yield* repo.state(userId, id)) !== "live") return
+          if (scope === "others") yield* repo.revokeAll(userId, "logout", { except: id })
+          if (scope === "global") yield* repo.revokeAll(userId, "logout")
+          if (scope === "local") yield* repo.revoke(userId, id, "logout")
+          yield* securityEvent("logged_out", userId, id)
+        })
       })
     })
-  }))
+  )
 }

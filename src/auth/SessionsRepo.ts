@@ -58,113 +58,116 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
     options?: { readonly except: SessionId }
   ) => Effect.Effect<void>
 }>()("tasks-api/auth/SessionsRepo") {
-  static readonly layer = Layer.effect(SessionsRepo, Effect.gen(function*() {
-    const sql = yield* SqlClient.SqlClient
-    const settings = yield* Settings
-    const idle = Duration.toSeconds(settings.refreshTokenIdleTtl)
-    const absolute = Duration.toSeconds(settings.refreshTokenAbsoluteTtl)
-    const grace = Duration.toSeconds(settings.refreshTokenGrace)
-    const access = Duration.toSeconds(settings.accessTokenTtl)
+  static readonly layer = Layer.effect(
+    SessionsRepo,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const settings = yield* Settings
+      const idle = Duration.toSeconds(settings.refreshTokenIdleTtl)
+      const absolute = Duration.toSeconds(settings.refreshTokenAbsoluteTtl)
+      const grace = Duration.toSeconds(settings.refreshTokenGrace)
+      const access = Duration.toSeconds(settings.accessTokenTtl)
 
-    const isLive = sql.literal("revoked_at is null and expires_at > now()")
-    const state = sql.literal(
-      "case when revoked_at is not null then 'revoked' when expires_at <= now() then 'expired' else 'live' end as state"
-    )
-    const expiresIn = sql`
+      const isLive = sql.literal("revoked_at is null and expires_at > now()")
+      const state = sql.literal(
+        "case when revoked_at is not null then 'revoked' when expires_at <= now() then 'expired' else 'live' end as state"
+      )
+      const expiresIn = sql`
       greatest(0, least(${access}::float8, floor(extract(epoch from expires_at - now()))))::int as expires_in`
 
-    interface ProgressRow {
-      readonly generation: number
-      readonly state: SessionState
-      readonly expires_in: number
-    }
-    const toProgress = ([row]: ReadonlyArray<ProgressRow>): SessionProgress | undefined =>
-      row && { generation: row.generation, state: row.state, expiresIn: row.expires_in }
+      interface ProgressRow {
+        readonly generation: number
+        readonly state: SessionState
+        readonly expires_in: number
+      }
+      const toProgress = ([row]: ReadonlyArray<ProgressRow>): SessionProgress | undefined =>
+        row && { generation: row.generation, state: row.state, expiresIn: row.expires_in }
 
-    return SessionsRepo.of({
-      insert: (userId, session) =>
-        sql<{ readonly expires_in: number }>`
+      return SessionsRepo.of({
+        insert: (userId, session) =>
+          sql<{ readonly expires_in: number }>`
           insert into sessions (user_id, id, salt, user_agent, ip, expires_at, absolute_expires_at)
           values (${userId}, ${session.id}, ${session.salt}, ${session.userAgent ?? null}, ${session.ip ?? null},
             now() + make_interval(secs => ${Math.min(idle, absolute)}), now() + make_interval(secs => ${absolute}))
           returning ${expiresIn}`.pipe(Effect.map(([row]) => row!.expires_in), Effect.orDie),
-      endOldest: (userId) =>
-        sql`
+        endOldest: (userId) =>
+          sql`
           update sessions set revoked_at = now(), revoked_reason = 'session_limit'
           where user_id = ${userId} and id in (
             select id from sessions where user_id = ${userId} and ${isLive}
             order by created_at desc, id desc offset ${maximumSessions})`.pipe(Effect.asVoid, Effect.orDie),
-      lock: (userId) =>
-        sql`select 1 from users where id = ${userId} for no key update`.pipe(
-          Effect.map((rows) => rows.length > 0),
-          Effect.orDie
-        ),
-      state: (userId, id) =>
-        sql<{ readonly state: SessionState }>`
+        lock: (userId) =>
+          sql`select 1 from users where id = ${userId} for no key update`.pipe(
+            Effect.map((rows) => rows.length > 0),
+            Effect.orDie
+          ),
+        state: (userId, id) =>
+          sql<{ readonly state: SessionState }>`
           select ${state} from sessions where user_id = ${userId} and id = ${id}`.pipe(
-          Effect.map(([row]) => row?.state),
-          Effect.orDie
-        ),
-      salt: (userId, id) =>
-        sql<{ readonly salt: Uint8Array }>`select salt from sessions where user_id = ${userId} and id = ${id}`.pipe(
-          Effect.map(([row]) => row?.salt),
-          Effect.orDie
-        ),
-      advance: (userId, id, generation) =>
-        sql<ProgressRow>`
+            Effect.map(([row]) => row?.state),
+            Effect.orDie
+          ),
+        salt: (userId, id) =>
+          sql<{ readonly salt: Uint8Array }>`select salt from sessions where user_id = ${userId} and id = ${id}`.pipe(
+            Effect.map(([row]) => row?.salt),
+            Effect.orDie
+          ),
+        advance: (userId, id, generation) =>
+          sql<ProgressRow>`
           update sessions set generation = generation + 1, rotated_at = now(), last_used_at = now(),
             expires_at = least(now() + make_interval(secs => ${idle}), absolute_expires_at)
           where user_id = ${userId} and id = ${id} and generation = ${generation} and ${isLive}
           returning generation, ${state}, ${expiresIn}`.pipe(Effect.map(toProgress), Effect.orDie),
-      revokeReused: (userId, id, generation) =>
-        sql`
+        revokeReused: (userId, id, generation) =>
+          sql`
           update sessions set revoked_at = now(), revoked_reason = 'refresh_reuse'
           where user_id = ${userId} and id = ${id} and revoked_at is null and generation > ${generation}
             and not (generation = ${generation}::int + 1 and rotated_at > now() - make_interval(secs => ${grace}))
           returning id`.pipe(Effect.map((rows) => rows.length > 0), Effect.orDie),
-      progress: (userId, id) =>
-        sql<ProgressRow>`
+        progress: (userId, id) =>
+          sql<ProgressRow>`
           select generation, ${state}, ${expiresIn} from sessions where user_id = ${userId} and id = ${id}`.pipe(
-          Effect.map(toProgress),
-          Effect.orDie
-        ),
-      list: (userId, current) =>
-        sql<{
-          readonly id: string
-          readonly created_at: Date
-          readonly last_used_at: Date
-          readonly expires_at: Date
-          readonly user_agent: string | null
-          readonly ip: string | null
-        }>`
+            Effect.map(toProgress),
+            Effect.orDie
+          ),
+        list: (userId, current) =>
+          sql<{
+            readonly id: string
+            readonly created_at: Date
+            readonly last_used_at: Date
+            readonly expires_at: Date
+            readonly user_agent: string | null
+            readonly ip: string | null
+          }>`
           select id, created_at, last_used_at, expires_at, user_agent, ip from sessions
           where user_id = ${userId} and ${isLive}
           order by created_at desc, id desc`.pipe(
-          Effect.map((rows) =>
-            rows.map((row): Session => ({
-              id: SessionId.make(row.id, { disableChecks: true }),
-              current: row.id === current,
-              created_at: row.created_at.toISOString(),
-              last_used_at: row.last_used_at.toISOString(),
-              expires_at: row.expires_at.toISOString(),
-              user_agent: row.user_agent,
-              ip: row.ip
-            }))
+            Effect.map((rows) =>
+              rows.map((row): Session => ({
+                id: SessionId.make(row.id, { disableChecks: true }),
+                current: row.id === current,
+                created_at: row.created_at.toISOString(),
+                last_used_at: row.last_used_at.toISOString(),
+                expires_at: row.expires_at.toISOString(),
+                user_agent: row.user_agent,
+                ip: row.ip
+              }))
+            ),
+            Effect.orDie
           ),
-          Effect.orDie
-        ),
-      revoke: (userId, id, reason) =>
-        sql`
+        revoke: (userId, id, reason) =>
+          sql`
           update sessions set revoked_at = now(), revoked_reason = ${reason}
           where user_id = ${userId} and id = ${id} and ${isLive}
           returning id`.pipe(Effect.map((rows) => rows.length > 0), Effect.orDie),
-      revokeAll: (userId, reason, options) =>
-        sql`
+        revokeAll: (userId, reason, options) =>
+          sql`
           update sessions set revoked_at = now(), revoked_reason = ${reason}
           where user_id = ${userId} and ${isLive} and id is distinct from ${options?.except ?? null}`.pipe(
-          Effect.asVoid,
-          Effect.orDie
-        )
+            Effect.asVoid,
+            Effect.orDie
+          )
+      })
     })
-  }))
+  )
 }

@@ -52,17 +52,19 @@ export class UsersRepo extends Context.Service<UsersRepo, {
   /** Deletes the account with everything that belongs to it. */
   readonly remove: (id: UserId) => Effect.Effect<void>
 }>()("tasks-api/auth/UsersRepo") {
-  static readonly layer = Layer.effect(UsersRepo, Effect.gen(function*() {
-    const sql = yield* SqlClient.SqlClient
-    const columns = sql.literal("id, email, username, name, time_zone, created_at, updated_at")
-    const conflicts = orConflict<EmailTaken | UsernameTaken>({
-      users_email_key: () => new EmailTaken(),
-      users_username_key: () => new UsernameTaken()
-    })
+  static readonly layer = Layer.effect(
+    UsersRepo,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const columns = sql.literal("id, email, username, name, time_zone, created_at, updated_at")
+      const conflicts = orConflict<EmailTaken | UsernameTaken>({
+        users_email_key: () => new EmailTaken(),
+        users_username_key: () => new UsernameTaken()
+      })
 
-    return UsersRepo.of({
-      insert: (user) =>
-        sql<UserRow>`
+      return UsersRepo.of({
+        insert: (user) =>
+          sql<UserRow>`
           with new_user as (
             insert into users (id, email, email_key, username, username_key, name, password_hash, time_zone)
             values (${user.id}, ${user.email}, ${key(user.email)}, ${user.username ?? null}, ${key(user.username)},
@@ -72,34 +74,34 @@ export class UsersRepo extends Context.Service<UsersRepo, {
             insert into user_sequences (user_id) select id from new_user
           )
           select ${columns} from new_user`.pipe(Effect.map((rows) => toUser(rows[0]!)), conflicts),
-      get: (id) =>
-        sql<UserRow>`select ${columns} from users where id = ${id}`.pipe(
-          Effect.map(([row]) => row && toUser(row)),
-          Effect.orDie
-        ),
-      findByLoginName: (name) =>
-        Effect.map(
-          Effect.orDie(
-            "email" in name
-              ? sql<UserRow & { readonly password_hash: string | null }>`
-                select ${columns}, password_hash from users where email_key = ${key(name.email)}`
-              : sql<UserRow & { readonly password_hash: string | null }>`
-                select ${columns}, password_hash from users where username_key = ${key(name.username)}`
+        get: (id) =>
+          sql<UserRow>`select ${columns} from users where id = ${id}`.pipe(
+            Effect.map(([row]) => row && toUser(row)),
+            Effect.orDie
           ),
-          ([row]) => row && { user: toUser(row), passwordHash: row.password_hash ?? undefined }
-        ),
-      passwordHash: (id) =>
-        sql<{ readonly password_hash: string | null }>`select password_hash from users where id = ${id}`.pipe(
-          Effect.map(([row]) => row?.password_hash ?? undefined),
-          Effect.orDie
-        ),
-      replacePasswordHash: (id, from, to) =>
-        sql`
+        findByLoginName: (name) =>
+          Effect.map(
+            Effect.orDie(
+              "email" in name
+                ? sql<UserRow & { readonly password_hash: string | null }>`
+                select ${columns}, password_hash from users where email_key = ${key(name.email)}`
+                : sql<UserRow & { readonly password_hash: string | null }>`
+                select ${columns}, password_hash from users where username_key = ${key(name.username)}`
+            ),
+            ([row]) => row && { user: toUser(row), passwordHash: row.password_hash ?? undefined }
+          ),
+        passwordHash: (id) =>
+          sql<{ readonly password_hash: string | null }>`select password_hash from users where id = ${id}`.pipe(
+            Effect.map(([row]) => row?.password_hash ?? undefined),
+            Effect.orDie
+          ),
+        replacePasswordHash: (id, from, to) =>
+          sql`
           update users set password_hash = ${to}, updated_at = now()
           where id = ${id} and password_hash = ${from}
           returning id`.pipe(Effect.map((rows) => rows.length > 0), Effect.orDie),
-      update: (id, patch) =>
-        sql<UserRow>`
+        update: (id, patch) =>
+          sql<UserRow>`
           update users set
             name = case when ${"name" in patch} then ${patch.name ?? null} else name end,
             username = case when ${"username" in patch} then ${patch.username ?? null} else username end,
@@ -108,15 +110,16 @@ export class UsersRepo extends Context.Service<UsersRepo, {
             updated_at = now()
           where id = ${id}
           returning ${columns}`.pipe(
-          Effect.map(([row]) => row && toUser(row)),
-          orConflict({ users_username_key: () => new UsernameTaken() })
-        ),
-      remove: (id) =>
-        // writers take the sequence row before anything else: so does this, or the two could wait for each other
-        sql.withTransaction(Effect.andThen(
-          sql`select 1 from user_sequences where user_id = ${id} for update`,
-          sql`delete from users where id = ${id}`
-        )).pipe(Effect.asVoid, Effect.orDie)
+            Effect.map(([row]) => row && toUser(row)),
+            orConflict({ users_username_key: () => new UsernameTaken() })
+          ),
+        remove: (id) =>
+          // writers take the sequence row before anything else: so does this, or the two could wait for each other
+          sql.withTransaction(Effect.andThen(
+            sql`select 1 from user_sequences where user_id = ${id} for update`,
+            sql`delete from users where id = ${id}`
+          )).pipe(Effect.asVoid, Effect.orDie)
+      })
     })
-  }))
+  )
 }

@@ -1,7 +1,7 @@
 /** The SqlClient of this process: a PostgreSQL server, or the embedded one. */
 import type { PGlite } from "@electric-sql/pglite"
 import { PgClient, PgTypes } from "@effect/sql-pg"
-import { Context, Effect, Layer, Result } from "effect"
+import { Effect, Layer, Result } from "effect"
 import { Settings } from "../Settings.ts"
 import { open, wire } from "./Embedded.ts"
 
@@ -57,13 +57,8 @@ export const embedded = (db: PGlite) =>
     idleTimeout: "36500 days"
   })
 
-/** The embedded database while it is open, for what must run on the same one. */
-export class EmbeddedDatabase extends Context.Reference<PGlite | undefined>("tasks-api/database/EmbeddedDatabase", {
-  defaultValue: () => undefined
-}) {}
-
 /** The pool that requests use. */
-export const layer = Layer.unwrap(Effect.gen(function*() {
+export const layer = Layer.unwrap(Effect.gen(function* () {
   const settings = yield* Settings
   if (settings.databaseUrl === undefined) return embedded(yield* open(settings.dataDir))
   return server(settings, settings.databaseUrl, {
@@ -73,5 +68,7 @@ export const layer = Layer.unwrap(Effect.gen(function*() {
 }))
 
 /** One session for migrations, past any pooler. Only for a PostgreSQL server. */
-export const directLayer = (settings: Settings["Service"], url: NonNullable<Settings["Service"]["databaseDirectUrl"]>) =>
-  server(settings, url, { prepare: true, maxConnections: 2 })
+export const directLayer = (
+  settings: Settings["Service"],
+  url: NonNullable<Settings["Service"]["databaseDirectUrl"]>
+) => server(settings, url, { prepare: true, maxConnections: 2 })

@@ -53,7 +53,7 @@ const answers = (path: string): Promise<boolean> =>
   })
 
 /** Holds the directory for this process. A socket is given up by the kernel however the process ends. */
-const lock = Effect.fnUntraced(function*(directory: string) {
+const lock = Effect.fnUntraced(function* (directory: string) {
   // the path of a socket is limited to 107 bytes: relative where that is shorter
   const path = join(directory, "lock.sock")
   const held = yield* Effect.promise(() => listen(path).catch(() => undefined))
@@ -67,10 +67,13 @@ const lock = Effect.fnUntraced(function*(directory: string) {
 })
 
 /** Opens the embedded database of a directory, or one in memory; closed with the scope. */
-export const open = Effect.fnUntraced(function*(directory: string | undefined) {
+export const open = Effect.fnUntraced(function* (directory: string | undefined) {
   if (directory !== undefined) {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
-    yield* Effect.acquireRelease(lock(directory), (server) => Effect.promise(() => new Promise((done) => server.close(done))))
+    yield* Effect.acquireRelease(
+      lock(directory),
+      (server) => Effect.promise(() => new Promise((done) => server.close(done)))
+    )
   }
   return yield* Effect.acquireRelease(
     Effect.promise(() =>

@@ -10,21 +10,23 @@ const violated = (error: SqlError.SqlError): string | undefined =>
  * Turns violations of the named unique constraints into typed failures. Everything else that a statement can fail with
  * is no fault of the request: it dies here, and the edge tells a database that is away from a defect.
  */
-export const orConflict = <Conflict>(conflicts: Readonly<Record<string, () => Conflict>>) =>
-<A, R>(effect: Effect.Effect<A, SqlError.SqlError, R>): Effect.Effect<A, Conflict, R> =>
-  Effect.catch(effect, (error): Effect.Effect<never, Conflict> => {
-    const conflict = conflicts[violated(error) ?? ""]
-    return conflict === undefined ? Effect.die(error) : Effect.fail(conflict())
-  })
+export const orConflict =
+  <Conflict>(conflicts: Readonly<Record<string, () => Conflict>>) =>
+  <A, R>(effect: Effect.Effect<A, SqlError.SqlError, R>): Effect.Effect<A, Conflict, R> =>
+    Effect.catch(effect, (error): Effect.Effect<never, Conflict> => {
+      const conflict = conflicts[violated(error) ?? ""]
+      return conflict === undefined ? Effect.die(error) : Effect.fail(conflict())
+    })
 
 /** Runs several statements in one transaction. Failing rolls back; so does a lost connection, as a defect. */
-export const transaction = (sql: SqlClient.SqlClient) =>
-<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, SqlError.SqlError>, R> =>
-  Effect.catch(
-    sql.withTransaction(effect),
-    (error): Effect.Effect<never, Exclude<E, SqlError.SqlError>> =>
-      SqlError.isSqlError(error) ? Effect.die(error) : Effect.fail(error as Exclude<E, SqlError.SqlError>)
-  )
+export const transaction =
+  (sql: SqlClient.SqlClient) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, SqlError.SqlError>, R> =>
+    Effect.catch(
+      sql.withTransaction(effect),
+      (error): Effect.Effect<never, Exclude<E, SqlError.SqlError>> =>
+        SqlError.isSqlError(error) ? Effect.die(error) : Effect.fail(error as Exclude<E, SqlError.SqlError>)
+    )
 
 const unavailableStates = /^(?:08|53|57P0|25006$)/
 const busyStates = /^(?:55P03|57014|40001|40P01)$/

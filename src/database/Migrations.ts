@@ -16,7 +16,7 @@ const lockKey = 7_406_122
  * waits as long as another migrator needs, and ends with that session.
  */
 const alone = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.scoped(Effect.gen(function*() {
+  Effect.scoped(Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const session = yield* sql.reserve
     const run = (text: string, parameters: ReadonlyArray<unknown> = []) =>
@@ -37,7 +37,7 @@ const run = Migrator.make({})({ loader, table: "schema_migrations" }).pipe(
 )
 
 /** Applies what is missing; does nothing, quickly, when nothing is. */
-export const migrate = Effect.gen(function*() {
+export const migrate = Effect.gen(function* () {
   const settings = yield* Settings
   // the embedded database has one session and one process: nobody to wait for
   if (settings.databaseDirectUrl === undefined) return yield* run

@@ -6,7 +6,9 @@ import { UserId } from "./User.ts"
 
 /** A UUIDv7 (RFC 9562), made by the server or, so that a client can create tasks while offline, by the client. */
 export const TaskId = Schema.String.check(Schema.isUUID(7)).pipe(Schema.brand("TaskId"))
-  .annotate({ examples: [Schema.decodeSync(Schema.String.pipe(Schema.brand("TaskId")))("0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")] })
+  .annotate({
+    examples: [Schema.decodeSync(Schema.String.pipe(Schema.brand("TaskId")))("0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")]
+  })
 export type TaskId = typeof TaskId.Type
 
 /** From least to most urgent. */
@@ -20,10 +22,13 @@ const Description = Schema.NullOr(nfc(0, 1_000, { examples: ["The ferns every ot
 /** Tags that differ in nothing but case are one tag. */
 const Tags = Schema.Array(trimmed(1, 50)).check(
   Schema.isMaxLength(20),
-  Schema.makeFilter((tags) => new Set(tags.map((tag) => tag.toLowerCase())).size === tags.length || "tags that differ", {
-    expected: "tags that differ in more than case",
-    toJsonSchema: () => ({ uniqueItems: true })
-  })
+  Schema.makeFilter(
+    (tags) => new Set(tags.map((tag) => tag.toLowerCase())).size === tags.length || "tags that differ",
+    {
+      expected: "tags that differ in more than case",
+      toJsonSchema: () => ({ uniqueItems: true })
+    }
+  )
 ).annotate({ examples: [["home", "garden"]] })
 
 /** The position of a change in its owner's own sequence of changes; every write takes the next one. */
@@ -39,7 +44,7 @@ export const Task = Schema.Struct({
   completed_at: Schema.NullOr(Instant),
   priority: Priority,
   tags: Schema.Array(Schema.String),
-  version: Schema.Number.annotate({ description: "the owner's sequence at the last change; the ETag is \"<version>\"" }),
+  version: Schema.Number.annotate({ description: 'the owner\'s sequence at the last change; the ETag is "<version>"' }),
   created_at: Instant,
   updated_at: Instant,
   deleted_at: Schema.NullOr(Instant)
@@ -75,8 +80,15 @@ export const TaskPatch = closed({
 export type TaskPatch = typeof TaskPatch.Type
 
 /** All members: those that are absent return to their defaults. */
-export const TaskReplace = closed({ title: Title, completed: Schema.optionalKey(Schema.Boolean), ...members }).annotate({ identifier: "TaskReplace" })
+export const TaskReplace = closed({ title: Title, completed: Schema.optionalKey(Schema.Boolean), ...members }).annotate(
+  { identifier: "TaskReplace" }
+)
 export type TaskReplace = typeof TaskReplace.Type
 
 /** What a task is when its creator says nothing. */
-export const defaults = { description: null, completed: false, priority: "none", tags: [] } as const satisfies TaskUpdate
+export const defaults = {
+  description: null,
+  completed: false,
+  priority: "none",
+  tags: []
+} as const satisfies TaskUpdate

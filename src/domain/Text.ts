@@ -21,7 +21,11 @@ export const text = ({ description, examples, ...fragment }: TextDocumentation =
   Schema.String.check(
     Schema.makeFilter((text: string) => isStorable(text) || "must not contain NUL or a lone surrogate", {
       expected: "text without NUL and lone surrogates",
-      toJsonSchema: () => ({ ...fragment, ...(description !== undefined && { description }), ...(examples && { examples }) })
+      toJsonSchema: () => ({
+        ...fragment,
+        ...(description !== undefined && { description }),
+        ...(examples && { examples })
+      })
     })
   )
 

@@ -13,7 +13,7 @@ export class Draining extends Context.Service<Draining, {
  * fail and clients see `Connection: close` for `wait`, and no request meets a closed door.
  */
 export const drainFirst = (wait: Duration.Input) =>
-  Layer.effectDiscard(Effect.gen(function*() {
+  Layer.effectDiscard(Effect.gen(function* () {
     const draining = yield* Draining
     yield* Effect.addFinalizer(() => {
       draining.started = true

@@ -12,7 +12,15 @@ import {
   HttpServerRespondable,
   HttpServerResponse
 } from "effect/http"
-import { HttpsRequired, Internal, MethodNotAllowed, NotFound, Overloaded, RequestId, DatabaseUnavailable } from "../api/Problems.ts"
+import {
+  DatabaseUnavailable,
+  HttpsRequired,
+  Internal,
+  MethodNotAllowed,
+  NotFound,
+  Overloaded,
+  RequestId
+} from "../api/Problems.ts"
 import { classify } from "../database/Failures.ts"
 import { Settings } from "../Settings.ts"
 import { allowedMethods } from "./AllowedMethods.ts"
@@ -29,7 +37,11 @@ type Problem = HttpServerRespondable.Respondable
 
 const defect = (cause: Cause.Cause<unknown>): Effect.Effect<Problem> => {
   const kind = cause.reasons.map((reason) =>
-    Cause.isDieReason(reason) ? classify(reason.defect) : Cause.isFailReason(reason) ? classify(reason.error) : undefined
+    Cause.isDieReason(reason)
+      ? classify(reason.defect)
+      : Cause.isFailReason(reason)
+      ? classify(reason.error)
+      : undefined
   ).find((kind) => kind !== undefined)
   if (kind === "busy") return Effect.as(Effect.logWarning("the database is busy", cause), new Overloaded())
   if (kind === "unavailable") {
@@ -44,12 +56,10 @@ const recover = (cause: Cause.Cause<unknown>, request: HttpServerRequest.HttpSer
   if (HttpServerResponse.isHttpServerResponse(error)) return Effect.succeed(error)
   if (HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound") {
     const methods = allowedMethods(request.url)
-    return methods.length === 0
-      ? HttpServerRespondable.toResponse(new NotFound())
-      : Effect.map(
-        HttpServerRespondable.toResponse(new MethodNotAllowed()),
-        HttpServerResponse.setHeader("allow", methods.join(", "))
-      )
+    return methods.length === 0 ? HttpServerRespondable.toResponse(new NotFound()) : Effect.map(
+      HttpServerRespondable.toResponse(new MethodNotAllowed()),
+      HttpServerResponse.setHeader("allow", methods.join(", "))
+    )
   }
   if (HttpServerRespondable.isRespondable(error)) return HttpServerRespondable.toResponse(error)
   return Effect.flatMap(defect(cause), HttpServerRespondable.toResponse)
@@ -96,108 +106,113 @@ const exposedHeaders = [
   "X-Total-Count"
 ]
 
-const edge = HttpRouter.middleware(Effect.gen(function*() {
-  const settings = yield* Settings
-  const draining = yield* Draining
+const edge = HttpRouter.middleware(
+  Effect.gen(function* () {
+    const settings = yield* Settings
+    const draining = yield* Draining
 
-  const answer = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>, info: RequestInfo) =>
-    Effect.gen(function*() {
-      const request = yield* HttpServerRequest.HttpServerRequest
-      const secure = request.protocol === "https"
-      const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
-        ? HttpServerRespondable.toResponse(new HttpsRequired())
-        : Effect.timeoutOrElse(app, {
-          duration: timeLimit,
-          orElse: () => HttpServerRespondable.toResponse(new Overloaded())
-        })
-      const response = yield* Effect.catchCause(admitted, (cause) =>
-        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : recover(cause, request))
-      return HttpServerResponse.setHeaders(response, {
-        ...securityHeaders,
-        ...(secure && { "strict-transport-security": "max-age=31536000; includeSubDomains" }),
-        ...response.headers,
-        "x-request-id": info.id,
-        ...(response.status === 503 && { "retry-after": retryAfter }),
-        ...((draining.started || response.status === 413) && { connection: "close" })
-      })
-    })
-
-  const logged = <E, R>(
-    app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
-    request: HttpServerRequest.HttpServerRequest,
-    info: RequestInfo
-  ) =>
-    Effect.gen(function*() {
-      const clock = yield* Clock.Clock
-      const begin = clock.currentTimeNanosUnsafe()
-      const finish = (status: number) => {
-        const seconds = Number(clock.currentTimeNanosUnsafe() - begin) / 1e9
-        const method = knownMethods.has(request.method) ? request.method : "other"
-        const route = info.route ?? "none"
-        return Effect.andThen(
-          measure(method, route, status, seconds),
-          Effect.logInfo("request").pipe(Effect.annotateLogs({
-            event: "request",
-            method,
-            route,
-            status,
-            duration_ms: Math.round(seconds * 1e5) / 100,
-            user_id: info.userId ?? null,
-            address: info.address ?? null
-          }))
+    const answer = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>, info: RequestInfo) =>
+      Effect.gen(function* () {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const secure = request.protocol === "https"
+        const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
+          ? HttpServerRespondable.toResponse(new HttpsRequired())
+          : Effect.timeoutOrElse(app, {
+            duration: timeLimit,
+            orElse: () => HttpServerRespondable.toResponse(new Overloaded())
+          })
+        const response = yield* Effect.catchCause(
+          admitted,
+          (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : recover(cause, request)
         )
-      }
-      return yield* app.pipe(
-        Effect.tap((response) => finish(response.status)),
-        // nginx's number for a client that went away
-        Effect.onInterrupt(() => finish(499))
-      )
+        return HttpServerResponse.setHeaders(response, {
+          ...securityHeaders,
+          ...(secure && { "strict-transport-security": "max-age=31536000; includeSubDomains" }),
+          ...response.headers,
+          "x-request-id": info.id,
+          ...(response.status === 503 && { "retry-after": retryAfter }),
+          ...((draining.started || response.status === 413) && { connection: "close" })
+        })
+      })
+
+    const logged = <E, R>(
+      app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+      request: HttpServerRequest.HttpServerRequest,
+      info: RequestInfo
+    ) =>
+      Effect.gen(function* () {
+        const clock = yield* Clock.Clock
+        const begin = clock.currentTimeNanosUnsafe()
+        const finish = (status: number) => {
+          const seconds = Number(clock.currentTimeNanosUnsafe() - begin) / 1e9
+          const method = knownMethods.has(request.method) ? request.method : "other"
+          const route = info.route ?? "none"
+          return Effect.andThen(
+            measure(method, route, status, seconds),
+            Effect.logInfo("request").pipe(Effect.annotateLogs({
+              event: "request",
+              method,
+              route,
+              status,
+              duration_ms: Math.round(seconds * 1e5) / 100,
+              user_id: info.userId ?? null,
+              address: info.address ?? null
+            }))
+          )
+        }
+        return yield* app.pipe(
+          Effect.tap((response) => finish(response.status)),
+          // nginx's number for a client that went away
+          Effect.onInterrupt(() => finish(499))
+        )
+      })
+
+    const identified = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+      Effect.gen(function* () {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const given = request.headers["x-request-id"]
+        const id = given !== undefined && givenId.test(given) ? given : SecureRandom.uuidV7Unsafe()
+        const info: RequestInfo = {
+          id,
+          address: request.remoteAddress._tag === "Some" ? request.remoteAddress.value : undefined,
+          userAgent: request.headers["user-agent"]?.replace(/[^\x20-\x7e]/g, "?").slice(0, 300),
+          route: undefined,
+          userId: undefined
+        }
+        return yield* logged(answer(app, info), request, info).pipe(
+          Effect.provideService(RequestInfo, info),
+          Effect.provideService(RequestId, id),
+          Effect.annotateLogs("request_id", id)
+        )
+      })
+
+    const cors = HttpMiddleware.cors({
+      allowedOrigins: (origin) => settings.corsOrigins.includes(origin),
+      allowedHeaders: ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id"],
+      exposedHeaders,
+      maxAge: 600
     })
+    /** OPTIONS is a method like any other unless it asks what the other methods may do (Fetch 4.8). */
+    const isCrossOrigin = ({ headers, method }: HttpServerRequest.HttpServerRequest) =>
+      settings.corsOrigins.length > 0 && headers["origin"] !== undefined &&
+      (method !== "OPTIONS" || headers["access-control-request-method"] !== undefined)
 
-  const identified = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-    Effect.gen(function*() {
-      const request = yield* HttpServerRequest.HttpServerRequest
-      const given = request.headers["x-request-id"]
-      const id = given !== undefined && givenId.test(given) ? given : SecureRandom.uuidV7Unsafe()
-      const info: RequestInfo = {
-        id,
-        address: request.remoteAddress._tag === "Some" ? request.remoteAddress.value : undefined,
-        userAgent: request.headers["user-agent"]?.replace(/[^\x20-\x7e]/g, "?").slice(0, 300),
-        route: undefined,
-        userId: undefined
-      }
-      return yield* logged(answer(app, info), request, info).pipe(
-        Effect.provideService(RequestInfo, info),
-        Effect.provideService(RequestId, id),
-        Effect.annotateLogs("request_id", id)
-      )
-    })
+    const forwarded = HttpMiddleware.xForwardedHeaders({ trustedProxies: settings.trustedProxies })
 
-  const cors = HttpMiddleware.cors({
-    allowedOrigins: (origin) => settings.corsOrigins.includes(origin),
-    allowedHeaders: ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id"],
-    exposedHeaders,
-    maxAge: 600
-  })
-  /** OPTIONS is a method like any other unless it asks what the other methods may do (Fetch 4.8). */
-  const isCrossOrigin = ({ headers, method }: HttpServerRequest.HttpServerRequest) =>
-    settings.corsOrigins.length > 0 && headers["origin"] !== undefined &&
-    (method !== "OPTIONS" || headers["access-control-request-method"] !== undefined)
-
-  const forwarded = HttpMiddleware.xForwardedHeaders({ trustedProxies: settings.trustedProxies })
-
-  // nothing is left unhandled; the type says otherwise because a router asks middleware to let its failures through
-  return (app: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled>): Effect.Effect<
-    HttpServerResponse.HttpServerResponse,
-    Types.unhandled,
-    HttpServerRequest.HttpServerRequest
-  > => {
-    const crossOrigin = cors(app)
-    return forwarded(identified(Effect.flatMap(
-      HttpServerRequest.HttpServerRequest,
-      (request) => isCrossOrigin(request) ? crossOrigin : app
-    )))
-  }
-}), { global: true })
+    // nothing is left unhandled; the type says otherwise because a router asks middleware to let its failures through
+    return (app: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled>): Effect.Effect<
+      HttpServerResponse.HttpServerResponse,
+      Types.unhandled,
+      HttpServerRequest.HttpServerRequest
+    > => {
+      const crossOrigin = cors(app)
+      return forwarded(identified(Effect.flatMap(
+        HttpServerRequest.HttpServerRequest,
+        (request) => isCrossOrigin(request) ? crossOrigin : app
+      )))
+    }
+  }),
+  { global: true }
+)
 
 export const layer: Layer.Layer<never, never, HttpRouter.HttpRouter | Settings | Draining> = edge

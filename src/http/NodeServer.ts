@@ -49,6 +49,9 @@ const make = (): Server => {
   return server
 }
 
-export const layer = Layer.unwrap(Effect.map(Settings, ({ host, port }) =>
-  NodeHttpServer.layer(make, { host, port, gracefulShutdownTimeout: "20 seconds" })
-))
+export const layer = Layer.unwrap(
+  Effect.map(
+    Settings,
+    ({ host, port }) => NodeHttpServer.layer(make, { host, port, gracefulShutdownTimeout: "20 seconds" })
+  )
+)

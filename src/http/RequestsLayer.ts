@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http"
 import { Context, Data, Effect, Layer, type Types } from "effect"
 import { HttpServerRequest, UrlParams } from "effect/http"
-import { HttpApiError, type HttpApiEndpoint } from "effect/http-api"
+import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
 import { MalformedBody, TooLarge, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
 import { BodyLimit, BodyOptional, Faults, RequestBody } from "../api/Requests.ts"
 import { RequestInfo } from "./RequestInfo.ts"
@@ -85,29 +85,32 @@ const isJson = (text: string): boolean => {
 const notJson = (text: string) =>
   new MalformedBody({ detail: text === "" ? "A body is required." : "The body is not valid JSON." })
 
-const requestBody = Layer.succeed(RequestBody, Effect.fnUntraced(function*(httpEffect, { endpoint }) {
-  const request = yield* HttpServerRequest.HttpServerRequest
-  if (!isSupported(request, endpoint)) return yield* new UnsupportedMediaType()
-  const sent = yield* Effect.catchTag(
-    readText(request, Context.get(endpoint.annotations, BodyLimit)),
-    "Unreadable",
-    ({ problem }) => Effect.fail(problem)
-  )
-  const text = sent === "" && Context.get(endpoint.annotations, BodyOptional) ? "{}" : sent
-  if (text === "") return yield* notJson(text)
-  const read: HttpServerRequest.HttpServerRequest = Object.create(request, {
-    text: { value: Effect.succeed(text) },
-    urlParamsBody: { value: Effect.sync(() => UrlParams.fromInput(new URLSearchParams(text))) }
+const requestBody = Layer.succeed(
+  RequestBody,
+  Effect.fnUntraced(function* (httpEffect, { endpoint }) {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    if (!isSupported(request, endpoint)) return yield* new UnsupportedMediaType()
+    const sent = yield* Effect.catchTag(
+      readText(request, Context.get(endpoint.annotations, BodyLimit)),
+      "Unreadable",
+      ({ problem }) => Effect.fail(problem)
+    )
+    const text = sent === "" && Context.get(endpoint.annotations, BodyOptional) ? "{}" : sent
+    if (text === "") return yield* notJson(text)
+    const read: HttpServerRequest.HttpServerRequest = Object.create(request, {
+      text: { value: Effect.succeed(text) },
+      urlParamsBody: { value: Effect.sync(() => UrlParams.fromInput(new URLSearchParams(text))) }
+    })
+    return yield* Effect.mapError(
+      Effect.provideService(httpEffect, HttpServerRequest.HttpServerRequest, read),
+      // the path and the query are decoded first, but a body that is no JSON comes before their faults
+      (error) =>
+        HttpApiError.HttpApiSchemaError.is(error) && mediaType(request.headers["content-type"]).endsWith("json") &&
+          !isJson(text)
+          ? notJson(text)
+          : error
+    )
   })
-  return yield* Effect.mapError(
-    Effect.provideService(httpEffect, HttpServerRequest.HttpServerRequest, read),
-    // the path and the query are decoded first, but a body that is no JSON comes before their faults
-    (error) =>
-      HttpApiError.HttpApiSchemaError.is(error) && mediaType(request.headers["content-type"]).endsWith("json") &&
-        !isJson(text)
-        ? notJson(text)
-        : error
-  )
-}))
+)
 
 export const layer = Layer.mergeAll(faults, requestBody)

@@ -45,9 +45,11 @@ const locate = (issue: SchemaIssue.Issue, path: ReadonlyArray<PropertyKey>, code
       }
   }
   return [
-    isUnknownMember(issue)
-      ? { path, code: "unknown_member", detail: "is not a known member" }
-      : { path, code: code ?? codes[issue._tag] ?? "invalid_value", detail: describe(issue).replace(/\n\s*at .*$/s, "") }
+    isUnknownMember(issue) ? { path, code: "unknown_member", detail: "is not a known member" } : {
+      path,
+      code: code ?? codes[issue._tag] ?? "invalid_value",
+      detail: describe(issue).replace(/\n\s*at .*$/s, "")
+    }
   ]
 }
 

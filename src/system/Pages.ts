@@ -40,7 +40,7 @@ const viewer: HttpApiScalar.ScalarConfig = Object.assign({ withDefaultFonts: fal
  * The docs viewer, 3 MB with its assets inside, so that it needs no network. It is rendered for the first who asks, on
  * a router of its own, because its layer loads it when it is built: until then it costs no memory.
  */
-const docs = Effect.gen(function*() {
+const docs = Effect.gen(function* () {
   const { dispose, handler } = HttpRouter.toWebHandler(
     HttpApiScalar.layer(Api, {
       path: "/docs",
@@ -55,13 +55,14 @@ const docs = Effect.gen(function*() {
   )
 })
 
-const route = (path: typeof pagePaths[number]) => <E, R>(effect: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-  Effect.flatMap(RequestInfo, (info) => {
-    info.route = path
-    return effect
-  })
+const route =
+  (path: typeof pagePaths[number]) => <E, R>(effect: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+    Effect.flatMap(RequestInfo, (info) => {
+      info.route = path
+      return effect
+    })
 
-export const layer = HttpRouter.use(Effect.fnUntraced(function*(router) {
+export const layer = HttpRouter.use(Effect.fnUntraced(function* (router) {
   const page = yield* Effect.cached(docs)
   const document = yield* Effect.cached(Effect.sync(() => HttpServerResponse.jsonUnsafe(OpenApi.fromApi(Api))))
   yield* router.add("GET", "/", route("/")(Effect.succeed(HttpServerResponse.redirect("/docs", { status: 303 }))))

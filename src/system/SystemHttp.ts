@@ -17,38 +17,40 @@ const isEqual = (sent: string, expected: string) => {
   return a.length === b.length && timingSafeEqual(a, b)
 }
 
-export const layer = HttpApiBuilder.group(Api, "system", Effect.fnUntraced(function*(group) {
-  const settings = yield* Settings
-  const draining = yield* Draining
-  const sql = yield* SqlClient.SqlClient
+export const layer = HttpApiBuilder.group(
+  Api,
+  "system",
+  Effect.fnUntraced(function* (group) {
+    const settings = yield* Settings
+    const draining = yield* Draining
+    const sql = yield* SqlClient.SqlClient
 
-  const ready = () =>
-    draining.started
-      ? Effect.fail(new Overloaded({ detail: "The server is stopping." }))
-      : sql`select 1`.pipe(
+    const ready = () =>
+      draining.started ? Effect.fail(new Overloaded({ detail: "The server is stopping." })) : sql`select 1`.pipe(
         Effect.as(ok),
         // shorter than any load balancer's patience
         Effect.timeout(Duration.seconds(2)),
         Effect.catchCause(() => Effect.fail(new DatabaseUnavailable()))
       )
 
-  return group.handleAll({
-    live: () => Effect.succeed(ok),
-    ready,
-    health: ready,
-    problem: ({ params: { code } }) =>
-      Object.hasOwn(problemCatalog, code)
-        ? Effect.succeed({ type: `/problems/${code}`, code, ...problemCatalog[code as keyof typeof problemCatalog] })
-        : Effect.fail(new NotFound()),
-    metrics: Effect.fnUntraced(function*({ headers }) {
-      const expected = settings.metricsToken
-      if (expected === undefined && settings.production) return yield* new NotFound()
-      if (expected !== undefined && headers.authorization === undefined) return yield* new TokenMissing()
-      if (expected !== undefined && !isEqual(headers.authorization ?? "", `Bearer ${Redacted.value(expected)}`)) {
-        return yield* new TokenInvalid({ detail: "METRICS_TOKEN is required as bearer." })
-      }
-      return yield* PrometheusMetrics.format()
-    }),
-    jwks: () => Effect.succeed({ keys: [] })
+    return group.handleAll({
+      live: () => Effect.succeed(ok),
+      ready,
+      health: ready,
+      problem: ({ params: { code } }) =>
+        Object.hasOwn(problemCatalog, code)
+          ? Effect.succeed({ type: `/problems/${code}`, code, ...problemCatalog[code as keyof typeof problemCatalog] })
+          : Effect.fail(new NotFound()),
+      metrics: Effect.fnUntraced(function* ({ headers }) {
+        const expected = settings.metricsToken
+        if (expected === undefined && settings.production) return yield* new NotFound()
+        if (expected !== undefined && headers.authorization === undefined) return yield* new TokenMissing()
+        if (expected !== undefined && !isEqual(headers.authorization ?? "", `Bearer ${Redacted.value(expected)}`)) {
+          return yield* new TokenInvalid({ detail: "METRICS_TOKEN is required as bearer." })
+        }
+        return yield* PrometheusMetrics.format()
+      }),
+      jwks: () => Effect.succeed({ keys: [] })
+    })
   })
-}))
+)

@@ -21,23 +21,26 @@ export class Cursors extends Context.Service<Cursors, {
   /** Fails with `invalid_cursor` for one that was changed, or made for another user or list. */
   readonly read: (userId: UserId, list: string, cursor: string) => Effect.Effect<Position, InvalidCursor>
 }>()("tasks-api/tasks/Cursors") {
-  static readonly layer = Layer.effect(Cursors, Effect.gen(function*() {
-    const keys = yield* Keys
-    return Cursors.of({
-      make: (userId, list, { createdAt, id }) => {
-        const position = Buffer.from(JSON.stringify([createdAt, id]))
-        return Buffer.concat([mac(keys.current, userId, list, position), position]).toString("base64url")
-      },
-      read: (userId, list, cursor) => {
-        const bytes = Buffer.from(cursor, "base64url")
-        const position = bytes.subarray(macLength)
-        const genuine = bytes.length > macLength && bytes.toString("base64url") === cursor &&
-          keys.all.some((set) => timingSafeEqual(mac(set, userId, list, position), bytes.subarray(0, macLength)))
-        return Option.match(genuine ? decodePosition(position.toString()) : Option.none(), {
-          onNone: () => Effect.fail(new InvalidCursor()),
-          onSome: ([createdAt, id]) => Effect.succeed({ createdAt, id })
-        })
-      }
+  static readonly layer = Layer.effect(
+    Cursors,
+    Effect.gen(function* () {
+      const keys = yield* Keys
+      return Cursors.of({
+        make: (userId, list, { createdAt, id }) => {
+          const position = Buffer.from(JSON.stringify([createdAt, id]))
+          return Buffer.concat([mac(keys.current, userId, list, position), position]).toString("base64url")
+        },
+        read: (userId, list, cursor) => {
+          const bytes = Buffer.from(cursor, "base64url")
+          const position = bytes.subarray(macLength)
+          const genuine = bytes.length > macLength && bytes.toString("base64url") === cursor &&
+            keys.all.some((set) => timingSafeEqual(mac(set, userId, list, position), bytes.subarray(0, macLength)))
+          return Option.match(genuine ? decodePosition(position.toString()) : Option.none(), {
+            onNone: () => Effect.fail(new InvalidCursor()),
+            onSome: ([createdAt, id]) => Effect.succeed({ createdAt, id })
+          })
+        }
+      })
     })
-  }))
+  )
 }

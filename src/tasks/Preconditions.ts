@@ -11,7 +11,10 @@ export interface EntityTags {
 const tag = /^(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"$/
 
 /** Reads a header; fails with `malformed_header` where it is not a list of entity tags. */
-export const parseEntityTags = (header: string, weak: "matches" | "differs"): Effect.Effect<EntityTags, MalformedHeader> => {
+export const parseEntityTags = (
+  header: string,
+  weak: "matches" | "differs"
+): Effect.Effect<EntityTags, MalformedHeader> => {
   if (header.trim() === "*") return Effect.succeed({ any: true, versions: [] })
   const versions: Array<number> = []
   // no version has a comma, so a tag that has one never matches and may be split

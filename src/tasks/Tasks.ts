@@ -48,84 +48,100 @@ export class Tasks extends Context.Service<Tasks, {
   /** Restoring a task that is not deleted changes nothing. */
   readonly restore: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
 }>()("tasks-api/tasks/Tasks") {
-  static readonly layer = Layer.effect(Tasks, Effect.gen(function*() {
-    const repo = yield* TasksRepo
-    const cursors = yield* Cursors
-    const { requireIfMatch } = yield* Settings
+  static readonly layer = Layer.effect(
+    Tasks,
+    Effect.gen(function* () {
+      const repo = yield* TasksRepo
+      const cursors = yield* Cursors
+      const { requireIfMatch } = yield* Settings
 
-    const expectedVersions = Effect.fnUntraced(function*(
-      ifMatch: string | undefined
-    ): Effect.fn.Return<ExpectedVersions, MalformedHeader | IfMatchRequired> {
-      if (ifMatch === undefined) return requireIfMatch ? yield* new IfMatchRequired() : undefined
-      const tags = yield* parseEntityTags(ifMatch, "differs")
-      return tags.any ? undefined : tags.versions
-    })
+      const expectedVersions = Effect.fnUntraced(function* (
+        ifMatch: string | undefined
+      ): Effect.fn.Return<ExpectedVersions, MalformedHeader | IfMatchRequired> {
+        if (ifMatch === undefined) return requireIfMatch ? yield* new IfMatchRequired() : undefined
+        const tags = yield* parseEntityTags(ifMatch, "differs")
+        return tags.any ? undefined : tags.versions
+      })
 
-    /** A write that found no row: the task is not there, or not at an expected version. */
-    const conditional = Effect.fnUntraced(function*(
-      userId: UserId,
-      id: TaskId,
-      ifMatch: string | undefined,
-      write: (expected: ExpectedVersions) => Effect.Effect<Task | undefined>
-    ): Effect.fn.Return<Task, WriteProblem> {
-      const expected = yield* expectedVersions(ifMatch).pipe(
-        // a task that is not there is 404 before it is asked which version of it is meant
-        Effect.catchTag("if_match_required", (problem) =>
-          Effect.flatMap(repo.get(userId, id), (task) => Effect.fail(task === undefined ? new NotFound() : problem)))
-      )
-      const written = yield* write(expected)
-      if (written !== undefined) return written
-      const current = expected === undefined ? undefined : yield* repo.get(userId, id)
-      return yield* current === undefined ? new NotFound() : new StaleVersion({ current })
-    })
-
-    return Tasks.of({
-      create: Effect.fn("Tasks.create")(function*(userId, task) {
-        const creationHash = task.id === undefined ? undefined : hashOf(task)
-        const id = task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
-        return yield* repo.insert(userId, { ...task, id, creationHash }).pipe(
-          Effect.flatMap((created) =>
-            // without a sequence there is no user: deleted since the token was checked
-            created === undefined ? Effect.fail(new TokenInvalid()) : Effect.succeed({ task: created, created: true })
-          ),
-          Effect.catchTag("id_reused", (problem) =>
-            Effect.flatMap(
-              creationHash === undefined ? Effect.undefined : repo.findCreated(userId, id, creationHash),
-              (stored) =>
-                stored === undefined ? Effect.fail(problem) : Effect.succeed({ task: stored, created: false })
-            ))
+      /** A write that found no row: the task is not there, or not at an expected version. */
+      const conditional = Effect.fnUntraced(function* (
+        userId: UserId,
+        id: TaskId,
+        ifMatch: string | undefined,
+        write: (expected: ExpectedVersions) => Effect.Effect<Task | undefined>
+      ): Effect.fn.Return<Task, WriteProblem> {
+        const expected = yield* expectedVersions(ifMatch).pipe(
+          // a task that is not there is 404 before it is asked which version of it is meant
+          Effect.catchTag(
+            "if_match_required",
+            (problem) =>
+              Effect.flatMap(repo.get(userId, id), (task) => Effect.fail(task === undefined ? new NotFound() : problem))
+          )
         )
-      }),
-      get: Effect.fn("Tasks.get")(function*(userId, id) {
-        return (yield* repo.get(userId, id)) ?? (yield* new NotFound())
-      }),
-      list: Effect.fn("Tasks.list")(function*(userId, query) {
-        const limit = query.limit ?? defaultLimit
-        const newestFirst = query.sort !== "created_at"
-        const list = JSON.stringify([newestFirst, query.completed ?? null])
-        const after = query.cursor === undefined ? undefined : yield* cursors.read(userId, list, query.cursor)
-        const completed = query.completed === undefined ? undefined : query.completed === "true"
-        // one more than asked tells whether another page follows
-        const rows = yield* repo.list(userId, { completed, newestFirst, after, limit: limit + 1 })
-        const page = rows.slice(0, limit)
-        return {
-          tasks: page.map(({ task }) => task),
-          next: rows.length > limit ? cursors.make(userId, list, page[limit - 1]!.position) : undefined
+        const written = yield* write(expected)
+        if (written !== undefined) {
+          return written
         }
-      }),
-      update: Effect.fn("Tasks.update")((userId, id, members, ifMatch) =>
-        conditional(userId, id, ifMatch, (expected) => repo.update(userId, id, members, expected))
-      ),
-      remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) =>
-        conditional(userId, id, ifMatch, (expected) => repo.remove(userId, id, expected))
-      ),
-      restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) =>
-        conditional(userId, id, ifMatch, (expected) =>
-          Effect.flatMap(repo.restore(userId, id, expected), (restored) =>
-            restored === undefined && expected === undefined ? repo.get(userId, id) : Effect.succeed(restored)))
-      )
+        const current = expected === undefined ? undefined : yield* repo.get(userId, id)
+        return yield* current === undefined ? new NotFound() : new StaleVersion({ current })
+      })
+
+      return Tasks.of({
+        create: Effect.fn("Tasks.create")(function* (userId, task) {
+          const creationHash = task.id === undefined ? undefined : hashOf(task)
+          const id = task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
+          return yield* repo.insert(userId, { ...task, id, creationHash }).pipe(
+            Effect.flatMap((created) =>
+              // without a sequence there is no user: deleted since the token was checked
+              created === undefined ? Effect.fail(new TokenInvalid()) : Effect.succeed({ task: created, created: true })
+            ),
+            Effect.catchTag("id_reused", (problem) =>
+              Effect.flatMap(
+                creationHash === undefined ? Effect.undefined : repo.findCreated(userId, id, creationHash),
+                (stored) =>
+                  stored === undefined ? Effect.fail(problem) : Effect.succeed({ task: stored, created: false })
+              ))
+          )
+        }),
+        get: Effect.fn("Tasks.get")(function* (userId, id) {
+          return (yield* repo.get(userId, id)) ?? (yield* new NotFound())
+        }),
+        list: Effect.fn("Tasks.list")(function* (userId, query) {
+          const limit = query.limit ?? defaultLimit
+          const newestFirst = query.sort !== "created_at"
+          const list = JSON.stringify([newestFirst, query.completed ?? null])
+          const after = query.cursor === undefined ? undefined : yield* cursors.read(userId, list, query.cursor)
+          const completed = query.completed === undefined ? undefined : query.completed === "true"
+          // one more than asked tells whether another page follows
+          const rows = yield* repo.list(userId, { completed, newestFirst, after, limit: limit + 1 })
+          const page = rows.slice(0, limit)
+          return {
+            tasks: page.map(({ task }) => task),
+            next: rows.length > limit ? cursors.make(userId, list, page[limit - 1]!.position) : undefined
+          }
+        }),
+        update: Effect.fn("Tasks.update")((userId, id, members, ifMatch) =>
+          conditional(userId, id, ifMatch, (expected) => repo.update(userId, id, members, expected))
+        ),
+        remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) =>
+          conditional(userId, id, ifMatch, (expected) => repo.remove(userId, id, expected))
+        ),
+        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) =>
+          conditional(
+            userId,
+            id,
+            ifMatch,
+            (expected) =>
+              Effect.flatMap(
+                repo.restore(userId, id, expected),
+                (restored) =>
+                  restored === undefined && expected === undefined ? repo.get(userId, id) : Effect.succeed(restored)
+              )
+          )
+        )
+      })
     })
-  }))
+  )
 }
 
 /** Tells one creation from another: the same whatever the order of the members and whether defaults were spelled out. */

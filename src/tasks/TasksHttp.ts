@@ -5,7 +5,14 @@ import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
 import { CreatedTask, type ListQuery, NotModified } from "../api/TasksApi.ts"
-import { defaults, type TaskCreate, type TaskId, type TaskPatch, type TaskReplace, type TaskUpdate } from "../domain/Task.ts"
+import {
+  defaults,
+  type TaskCreate,
+  type TaskId,
+  type TaskPatch,
+  type TaskReplace,
+  type TaskUpdate
+} from "../domain/Task.ts"
 import { parseEntityTags } from "./Preconditions.ts"
 import { Tasks } from "./Tasks.ts"
 
@@ -23,16 +30,16 @@ const fromPatch = (patch: TaskPatch): TaskUpdate =>
 /** The path of this request, as the client sees it. */
 const path = Effect.map(HttpServerRequest.HttpServerRequest, ({ originalUrl }) => originalUrl.split("?", 1)[0]!)
 
-const handlers = Effect.gen(function*() {
+const handlers = Effect.gen(function* () {
   const tasks = yield* Tasks
 
-  const update = Effect.fnUntraced(function*({ headers, params }: One, members: TaskUpdate) {
+  const update = Effect.fnUntraced(function* ({ headers, params }: One, members: TaskUpdate) {
     const user = yield* CurrentUser
     return yield* tasks.update(user.id, params.id, members, headers["if-match"])
   })
 
   return {
-    list: Effect.fnUntraced(function*({ query }: { readonly query: ListQuery }) {
+    list: Effect.fnUntraced(function* ({ query }: { readonly query: ListQuery }) {
       const user = yield* CurrentUser
       const { next, tasks: body } = yield* tasks.list(user.id, query)
       if (next === undefined) return HttpApiSchema.withHeaders({ body, headers: {} })
@@ -40,13 +47,13 @@ const handlers = Effect.gen(function*() {
       if (query.limit === undefined) parameters.delete("limit")
       return HttpApiSchema.withHeaders({ body, headers: { link: `<${yield* path}?${parameters}>; rel="next"` } })
     }),
-    create: Effect.fnUntraced(function*({ payload }: { readonly payload: TaskCreate }) {
+    create: Effect.fnUntraced(function* ({ payload }: { readonly payload: TaskCreate }) {
       const user = yield* CurrentUser
       const { created, task } = yield* tasks.create(user.id, payload)
       if (!created) return task
       return new CreatedTask({ task, location: `${(yield* path).replace(/\/+$/, "")}/${task.id}` })
     }),
-    get: Effect.fnUntraced(function*({ headers, params }: {
+    get: Effect.fnUntraced(function* ({ headers, params }: {
       readonly params: { readonly id: TaskId }
       readonly headers: { readonly "if-none-match"?: string }
     }) {
@@ -59,33 +66,41 @@ const handlers = Effect.gen(function*() {
     patch: (request: One & { readonly payload: TaskPatch }) => update(request, fromPatch(request.payload)),
     complete: (request: One & { readonly payload: { readonly completed?: boolean } }) =>
       update(request, { completed: request.payload.completed ?? true }),
-    restore: Effect.fnUntraced(function*({ headers, params }: One) {
+    restore: Effect.fnUntraced(function* ({ headers, params }: One) {
       const user = yield* CurrentUser
       return yield* tasks.restore(user.id, params.id, headers["if-match"])
     }),
     update,
-    delete: Effect.fnUntraced(function*({ headers, params }: One) {
+    delete: Effect.fnUntraced(function* ({ headers, params }: One) {
       const user = yield* CurrentUser
       yield* tasks.remove(user.id, params.id, headers["if-match"])
     })
   }
 })
 
-const canonical = HttpApiBuilder.group(Api, "tasks", Effect.fnUntraced(function*(group) {
-  const { update, ...shared } = yield* handlers
-  return group.handleAll({
-    ...shared,
-    put: (request: One & { readonly payload: TaskUpdate }) => update(request, request.payload),
-    delete: (request) => Effect.as(shared.delete(request), { message: "Task deleted successfully" })
+const canonical = HttpApiBuilder.group(
+  Api,
+  "tasks",
+  Effect.fnUntraced(function* (group) {
+    const { update, ...shared } = yield* handlers
+    return group.handleAll({
+      ...shared,
+      put: (request: One & { readonly payload: TaskUpdate }) => update(request, request.payload),
+      delete: (request) => Effect.as(shared.delete(request), { message: "Task deleted successfully" })
+    })
   })
-}))
+)
 
-const userScoped = HttpApiBuilder.group(Api, "userTasks", Effect.fnUntraced(function*(group) {
-  const { update, ...shared } = yield* handlers
-  return group.handleAll({
-    ...shared,
-    put: (request: One & { readonly payload: TaskReplace }) => update(request, { ...defaults, ...request.payload })
+const userScoped = HttpApiBuilder.group(
+  Api,
+  "userTasks",
+  Effect.fnUntraced(function* (group) {
+    const { update, ...shared } = yield* handlers
+    return group.handleAll({
+      ...shared,
+      put: (request: One & { readonly payload: TaskReplace }) => update(request, { ...defaults, ...request.payload })
+    })
   })
-}))
+)
 
 export const layer = Layer.mergeAll(canonical, userScoped)

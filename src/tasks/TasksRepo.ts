@@ -85,29 +85,31 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   /** Takes back a deletion of the last 30 days. */
   readonly restore: (userId: UserId, id: TaskId, expected: ExpectedVersions) => Effect.Effect<Task | undefined>
 }>()("tasks-api/tasks/TasksRepo") {
-  static readonly layer = Layer.effect(TasksRepo, Effect.gen(function*() {
-    const sql = yield* SqlClient.SqlClient
-    const columns = sql.literal(
-      "id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at, deleted_at"
-    )
-    const restorable = sql.literal("deleted_at > now() - interval '30 days'")
-    const live = sql.literal("deleted_at is null")
+  static readonly layer = Layer.effect(
+    TasksRepo,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const columns = sql.literal(
+        "id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at, deleted_at"
+      )
+      const restorable = sql.literal("deleted_at > now() - interval '30 days'")
+      const live = sql.literal("deleted_at is null")
 
-    /**
-     * One write of one task, in one statement: the owner's next version is taken first, and with it the row that puts
-     * the owner's writes in order. The task is looked at again after any wait, so the guard holds for its latest state.
-     */
-    const write = (
-      userId: UserId,
-      id: TaskId,
-      expected: ExpectedVersions,
-      guard: typeof live,
-      assignments: ReturnType<typeof sql.literal>
-    ) => {
-      const target = sql`
+      /**
+       * One write of one task, in one statement: the owner's next version is taken first, and with it the row that puts
+       * the owner's writes in order. The task is looked at again after any wait, so the guard holds for its latest state.
+       */
+      const write = (
+        userId: UserId,
+        id: TaskId,
+        expected: ExpectedVersions,
+        guard: typeof live,
+        assignments: ReturnType<typeof sql.literal>
+      ) => {
+        const target = sql`
         user_id = ${userId} and id = ${id} and ${guard}
         and (${expected ?? null}::bigint[] is null or version = any(${expected ?? null}::bigint[]))`
-      return sql<TaskRow>`
+        return sql<TaskRow>`
         with next as (
           update user_sequences set last_version = last_version + 1
           where user_id = ${userId} and exists (select 1 from tasks where ${target})
@@ -116,11 +118,11 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         update tasks set version = next.last_version, updated_at = next.written_at, ${assignments}
         from next where ${target}
         returning ${columns}`.pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie)
-    }
+      }
 
-    return TasksRepo.of({
-      insert: (userId, task) =>
-        sql<TaskRow>`
+      return TasksRepo.of({
+        insert: (userId, task) =>
+          sql<TaskRow>`
           with next as (
             update user_sequences set last_version = last_version + 1
             where user_id = ${userId}
@@ -133,61 +135,64 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             ${task.creationHash ?? null}::bytea
           from next
           returning ${columns}`.pipe(
-          Effect.map(([row]) => row && toTask(row)),
-          orConflict({ tasks_pkey: () => new IdReused() })
-        ),
-      get: (userId, id) =>
-        sql<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
-          Effect.map(([row]) => row && toTask(row)),
-          Effect.orDie
-        ),
-      findCreated: (userId, id, creationHash) =>
-        sql<TaskRow>`
+            Effect.map(([row]) => row && toTask(row)),
+            orConflict({ tasks_pkey: () => new IdReused() })
+          ),
+        get: (userId, id) =>
+          sql<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
+            Effect.map(([row]) => row && toTask(row)),
+            Effect.orDie
+          ),
+        findCreated: (userId, id, creationHash) =>
+          sql<TaskRow>`
           select ${columns} from tasks
           where user_id = ${userId} and id = ${id} and creation_hash = ${creationHash}`.pipe(
-          Effect.map(([row]) => row && toTask(row)),
-          Effect.orDie
-        ),
-      list: (userId, { after, completed, limit, newestFirst }) => {
-        const direction = sql.literal(newestFirst ? "desc" : "asc")
-        const beyond = sql.literal(newestFirst ? "<" : ">")
-        const conditions = sql.and([
-          sql`user_id = ${userId}`,
-          live,
-          ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
-          ...(after === undefined
-            ? []
-            : [sql`(created_at, id) ${beyond} (${after.createdAt}::text::timestamptz, ${after.id})`])
-        ])
-        return sql<TaskRow & { readonly position: string }>`
+            Effect.map(([row]) => row && toTask(row)),
+            Effect.orDie
+          ),
+        list: (userId, { after, completed, limit, newestFirst }) => {
+          const direction = sql.literal(newestFirst ? "desc" : "asc")
+          const beyond = sql.literal(newestFirst ? "<" : ">")
+          const conditions = sql.and([
+            sql`user_id = ${userId}`,
+            live,
+            ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
+            ...(after === undefined
+              ? []
+              : [sql`(created_at, id) ${beyond} (${after.createdAt}::text::timestamptz, ${after.id})`])
+          ])
+          return sql<TaskRow & { readonly position: string }>`
           select ${columns}, created_at::text as position from tasks where ${conditions}
           order by created_at ${direction}, id ${direction} limit ${limit}`.pipe(
-          Effect.map((rows) =>
-            rows.map((row) => {
-              const task = toTask(row)
-              return { task, position: { createdAt: row.position, id: task.id } }
-            })
-          ),
-          Effect.orDie
-        )
-      },
-      update: (userId, id, members, expected) =>
-        write(
-          userId,
-          id,
-          expected,
-          live,
-          sql`
+            Effect.map((rows) =>
+              rows.map((row) => {
+                const task = toTask(row)
+                return { task, position: { createdAt: row.position, id: task.id } }
+              })
+            ),
+            Effect.orDie
+          )
+        },
+        update: (userId, id, members, expected) =>
+          write(
+            userId,
+            id,
+            expected,
+            live,
+            sql`
             title = coalesce(${members.title ?? null}, title),
-            description = case when ${members.description !== undefined} then ${members.description ?? null} else description end,
+            description = case when ${members.description !== undefined} then ${
+              members.description ?? null
+            } else description end,
             completed = coalesce(${members.completed ?? null}, completed),
             completed_at = case coalesce(${members.completed ?? null}, completed)
               when true then coalesce(completed_at, next.written_at) end,
             priority = coalesce(${rank(members.priority)}, priority),
             tags = coalesce(${members.tags ?? null}, tags)`
-        ),
-      remove: (userId, id, expected) => write(userId, id, expected, live, sql`deleted_at = next.written_at`),
-      restore: (userId, id, expected) => write(userId, id, expected, restorable, sql`deleted_at = null`)
+          ),
+        remove: (userId, id, expected) => write(userId, id, expected, live, sql`deleted_at = next.written_at`),
+        restore: (userId, id, expected) => write(userId, id, expected, restorable, sql`deleted_at = null`)
+      })
     })
-  }))
+  )
 }

@@ -6,5 +6,4 @@ export const layer = Layer.unwrap(Effect.map(Settings, ({ logFormat, logLevel })
   Layer.mergeAll(
     Logger.layer([logFormat === "pretty" ? Logger.consolePretty() : Logger.consoleJson]),
     Layer.succeed(References.MinimumLogLevel, logLevel)
-  )
-))
+  )))

@@ -45,7 +45,9 @@ it("stands alone: it imports the domain and Effect, nothing of the server", () =
   for (const folder of ["api", "domain"]) {
     const directory = new URL(`../../src/${folder}/`, import.meta.url)
     for (const file of readdirSync(directory)) {
-      const imports = [...readFileSync(new URL(file, directory), "utf8").matchAll(/from "([^"]+)"/g)].map(([, from]) => from)
+      const imports = [...readFileSync(new URL(file, directory), "utf8").matchAll(/from "([^"]+)"/g)].map(([, from]) =>
+        from
+      )
       const foreign = imports.filter((from) => !/^(?:effect(?:\/.*)?|\.\/\w+\.ts|\.\.\/domain\/\w+\.ts)$/.test(from!))
       expect(foreign, `${folder}/${file}`).toEqual([])
     }

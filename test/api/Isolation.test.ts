@@ -62,7 +62,10 @@ describe("R50 without a session", () => {
     // logout asks for a token itself, and refreshing with the example's token is refused as that token
     const isToken = /logout|refresh/.test(path)
     const isOwn = isToken && ["token_missing", "invalid_refresh_token"].includes(answer.json?.code)
-    expect(isOwn || answer.json?.code === "invalid_credentials" || answer.status < 400 || answer.status === 409, answer.text)
+    expect(
+      isOwn || answer.json?.code === "invalid_credentials" || answer.status < 400 || answer.status === 409,
+      answer.text
+    )
       .toBe(true)
   })
 })
@@ -70,7 +73,10 @@ describe("R50 without a session", () => {
 describe("R50 another user's id", () => {
   it.each(withId)("$name answers like an id of nobody's", async ({ body, method, path }) => {
     const ask = async (id: string) => {
-      const { json, status, text } = await server.request(method, at(path, bob.id, id), { body, token: bob.access_token })
+      const { json, status, text } = await server.request(method, at(path, bob.id, id), {
+        body,
+        token: bob.access_token
+      })
       expect(status, text).toBe(404)
       return text.replace(json.request_id, "")
     }
@@ -78,10 +84,13 @@ describe("R50 another user's id", () => {
     expect(await ask(foreign)).toBe(await ask(nobody))
   })
 
-  it.each(endpoints.filter(({ path }) => path.includes(":user_id")))("$name is refused under it", async ({ body, method, path }) => {
-    const answer = await server.request(method, at(path, ada.id, idsOf(path).ada), { body, token: bob.access_token })
-    expectProblem(answer, 403, "forbidden")
-  })
+  it.each(endpoints.filter(({ path }) => path.includes(":user_id")))(
+    "$name is refused under it",
+    async ({ body, method, path }) => {
+      const answer = await server.request(method, at(path, ada.id, idsOf(path).ada), { body, token: bob.access_token })
+      expectProblem(answer, 403, "forbidden")
+    }
+  )
 
   it("changes nothing of that user's", async () => {
     const task = await server.request("GET", `/api/v1/tasks/${ids["tasks"]!.ada}`, { token: ada.access_token })

@@ -2,18 +2,18 @@ import { createHash, createHmac, generateKeyPairSync, randomBytes, randomUUID, s
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import {
-  EncryptJWT,
-  SignJWT,
   decodeJwt,
   decodeProtectedHeader,
-  jwtVerify,
+  EncryptJWT,
   type JWTHeaderParameters,
-  type JWTPayload
+  type JWTPayload,
+  jwtVerify,
+  SignJWT
 } from "jose"
 import { beforeAll, describe, expect, it } from "vitest"
 import { head, headerIn, sendBytes } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account, type Answer } from "../support/TestServer.ts"
+import { type Account, type Answer, useServer } from "../support/TestServer.ts"
 import { having, visible } from "../tasks/families.ts"
 import { bases, expectRefused, login, me, refresh, sessionOf, uuid7 } from "./accounts.ts"
 
@@ -127,7 +127,7 @@ describe("the Authorization header", () => {
   const ask = (authorization: string) => server.request("GET", "/api/v1/auth/me", { headers: { authorization } })
   const basic = Buffer.from("a:b").toString("base64")
 
-  it.each([`Basic ${basic}`, "Bearer", "Bearer ", "Digest username=\"a\"", "Token x"])(
+  it.each([`Basic ${basic}`, "Bearer", "Bearer ", 'Digest username="a"', "Token x"])(
     "R22 %j is no token at all",
     async (authorization) => {
       const answer = await ask(authorization)
@@ -337,11 +337,11 @@ describe("the claims", () => {
     for (const iat of [String(seconds()), [seconds()], true]) await expectInvalid(assembled({}, { iat }))
     await expectInvalid(assembled({}, { nbf: String(seconds() - 60) }))
     for (const number of ["1e400", "-1e400"]) {
-      const text = JSON.stringify({ ...claims, exp: 0 }).replace("\"exp\":0", `"exp":${number}`)
+      const text = JSON.stringify({ ...claims, exp: 0 }).replace('"exp":0', `"exp":${number}`)
       expect(text).toContain(number)
       expectRefused(await me(server, assembled({}, text)))
     }
-    const issued = JSON.stringify({ ...claims, iat: 0 }).replace("\"iat\":0", "\"iat\":1e400")
+    const issued = JSON.stringify({ ...claims, iat: 0 }).replace('"iat":0', '"iat":1e400')
     expect(issued).toContain("1e400")
     expectRefused(await me(server, assembled({}, issued)))
     expectRefused(await me(server, assembled({}, { exp: -1 })))
@@ -372,7 +372,7 @@ describe("the claims", () => {
 
   it("R28 must be one JSON object", async () => {
     const claims = JSON.stringify(decodeJwt(user.access_token))
-    for (const text of [`[${claims}]`, "null", "1", "\"a\"", "", "{", `${claims}x`, `${claims.slice(0, -1)},}`]) {
+    for (const text of [`[${claims}]`, "null", "1", '"a"', "", "{", `${claims}x`, `${claims.slice(0, -1)},}`]) {
       await expectInvalid(assembled({}, text))
     }
     const header = JSON.stringify(decodeProtectedHeader(user.access_token))
@@ -427,6 +427,7 @@ describe("tokens in each other's place", () => {
 describe("a token in the address", () => {
   it("R32 is not looked at, and not in the log", async () => {
     const account = await server.register()
+    const seen = await server.request("GET", `/api/v1/auth/me?access_token=${account.access_token}`)
     for (const base of bases) {
       for (const name of ["access_token", "token", "authorization", "bearer"]) {
         const path = `${base}/me?${name}=${account.access_token}`
@@ -438,18 +439,21 @@ describe("a token in the address", () => {
     const path = `/api/v1/auth/refresh?access_token=${account.access_token}`
     expectProblem(await server.request("POST", path, { body }), 422, "validation_failed")
     const logs = server.logs()
+    expect(logs).toContain(seen.headers.get("x-request-id"))
     expect(logs.includes(account.access_token)).toBe(false)
     expect(logs.includes(account.access_token.split(".")[2] ?? "")).toBe(false)
   })
 
   it("R32 is not taken from a form, a cookie or another header either", async () => {
     const { access_token } = user
-    for (const headers of [
-      { cookie: `access_token=${access_token}; token=${access_token}` },
-      { "x-access-token": access_token },
-      { "x-authorization": `Bearer ${access_token}` },
-      { "proxy-authorization": `Bearer ${access_token}` }
-    ]) {
+    for (
+      const headers of [
+        { cookie: `access_token=${access_token}; token=${access_token}` },
+        { "x-access-token": access_token },
+        { "x-authorization": `Bearer ${access_token}` },
+        { "proxy-authorization": `Bearer ${access_token}` }
+      ]
+    ) {
       expectProblem(await server.request("GET", "/api/v1/auth/me", { headers }), 401, "token_missing")
     }
   })

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { having, pointersOf, visible } from "../tasks/families.ts"
 import {
   bases,
@@ -194,7 +194,7 @@ describe("a body that is not a login", () => {
       415,
       "unsupported_media_type"
     )
-    for (const other of ["[]", "null", `[${text}]`, "\"a\""]) expectProblem(await send(other), 422, "validation_failed")
+    for (const other of ["[]", "null", `[${text}]`, '"a"']) expectProblem(await send(other), 422, "validation_failed")
   })
 
   it("R7 is refused for text that no account can have", async () => {

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account, type Answer } from "../support/TestServer.ts"
+import { type Account, type Answer, useServer } from "../support/TestServer.ts"
 import { create, having, instant, pointersOf, read } from "../tasks/families.ts"
 import {
   bases,
@@ -135,8 +135,8 @@ describe.each(bases)("PATCH %s/me", (base) => {
     const send = (raw: string, type: string) =>
       server.request("PATCH", `${base}/me`, { token: user.access_token, raw, headers: { "content-type": type } })
     expectProblem(await send("", "application/json"), 400, "malformed_body")
-    expectProblem(await send("{\"name\":", "application/json"), 400, "malformed_body")
-    expectProblem(await send("{\"name\":\"a\"}", "text/plain"), 415, "unsupported_media_type")
+    expectProblem(await send('{"name":', "application/json"), 400, "malformed_body")
+    expectProblem(await send('{"name":"a"}', "text/plain"), 415, "unsupported_media_type")
   })
 
   it("changes nobody else", async () => {

@@ -2,7 +2,7 @@ import { hashSync as argon2 } from "@node-rs/argon2"
 import { hashSync as bcrypt } from "@node-rs/bcrypt"
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { having, pointersOf } from "../tasks/families.ts"
 import {
   bases,
@@ -161,11 +161,13 @@ describe("the letters of a password", () => {
       expectProblem(answer, 422, "validation_failed")
       expect(pointersOf(answer)).toEqual(["/password"])
     }
-    for (const body of [
-      { current_password: `${user.password}\ud800`, new_password: goodPassword },
-      { current_password: user.password, new_password: `${goodPassword}\ud800` },
-      { current_password: user.password, new_password: `${goodPassword}\u0000` }
-    ]) {
+    for (
+      const body of [
+        { current_password: `${user.password}\ud800`, new_password: goodPassword },
+        { current_password: user.password, new_password: `${goodPassword}\ud800` },
+        { current_password: user.password, new_password: `${goodPassword}\u0000` }
+      ]
+    ) {
       expectProblem(await change(user.access_token, body), 422, "validation_failed")
     }
     expect(await hashes(server)).toBe(before)
@@ -240,14 +242,17 @@ describe("what is stored", () => {
     const first = having(201, await register(account)).json
     const second = await login(server, account)
     const wrong = "not the heron at all"
-    expectProblem(await signIn(account.email, wrong), 401, "invalid_credentials")
+    const failed = await signIn(account.email, wrong)
+    expectProblem(failed, 401, "invalid_credentials")
     expectProblem(await register({ password: `${wrong}\u0000` }), 422, "validation_failed")
     having(204, await change(second.access_token, { current_password: account.password, new_password: goodPassword }))
     expectRefused(await me(server, first.access_token), "session_revoked")
     const third = having(200, await refresh(server, second.refresh_token)).json
     const logs = server.logs()
+    expect(logs).toContain(failed.headers.get("x-request-id"))
     const secrets = [account.password, wrong, goodPassword, first, second, third].flatMap((secret) =>
-      typeof secret === "string" ? [secret] : [secret.access_token, secret.refresh_token])
+      typeof secret === "string" ? [secret] : [secret.access_token, secret.refresh_token]
+    )
     for (const secret of secrets) expect(logs.includes(secret)).toBe(false)
     expect(logs).not.toMatch(/\$argon2|\$2[aby]\$/)
   })

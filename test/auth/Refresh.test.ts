@@ -3,7 +3,7 @@ import { decodeJwt } from "jose"
 import fc from "fast-check"
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account, type Answer } from "../support/TestServer.ts"
+import { type Account, type Answer, useServer } from "../support/TestServer.ts"
 import { expired, having, pointersOf } from "../tasks/families.ts"
 import {
   bases,
@@ -85,11 +85,13 @@ describe.each(bases)("POST %s/refresh", (base) => {
     for (const body of [[], [tokens.refresh_token], tokens.refresh_token]) {
       expectProblem(await ask(body), 422, "validation_failed")
     }
-    for (const [raw, type, status, code] of [
-      ["", "application/json", 400, "malformed_body"],
-      ["{", "application/json", 400, "malformed_body"],
-      [`refresh_token=${tokens.refresh_token}`, "application/x-www-form-urlencoded", 415, "unsupported_media_type"]
-    ] as const) {
+    for (
+      const [raw, type, status, code] of [
+        ["", "application/json", 400, "malformed_body"],
+        ["{", "application/json", 400, "malformed_body"],
+        [`refresh_token=${tokens.refresh_token}`, "application/x-www-form-urlencoded", 415, "unsupported_media_type"]
+      ] as const
+    ) {
       const answer = await server.request("POST", `${base}/refresh`, { raw, headers: { "content-type": type } })
       expectProblem(answer, status, code)
     }
@@ -502,7 +504,7 @@ describe("any schedule of refreshes", () => {
             const backs = step.backs.map((back) => Math.min(back, depth))
             const answers = await Promise.all(backs.map(use))
             const reused = answers.some((answer) => answer.json.code === "refresh_token_reused")
-            if (ended) for (const answer of answers) expectProblem(answer, 401, "session_revoked")
+            if (ended) { for (const answer of answers) expectProblem(answer, 401, "session_revoked") }
             else {
               if (backs.some((back) => back >= 2 || (back === 1 && !inGrace))) expect(reused).toBe(true)
               if (backs.every((back) => back === 0)) expect(reused).toBe(false)
@@ -539,7 +541,7 @@ describe("any schedule of refreshes", () => {
           expect(chain).not.toContain(last.refresh_token)
         }
       }),
-      { numRuns: 15 }
+      { numRuns: 25 }
     )
   })
 })

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account, type Answer } from "../support/TestServer.ts"
+import { type Account, type Answer, useServer } from "../support/TestServer.ts"
 import { having, instant, pointersOf } from "../tasks/families.ts"
 import { bases, goodPassword, me, newEmail, newUsername, patiently, userMembers, uuid7 } from "./accounts.ts"
 
@@ -176,7 +176,7 @@ describe("a body that is not a registration", () => {
       415,
       "unsupported_media_type"
     )
-    for (const text of ["[]", "null", "\"a\"", "1"]) expectProblem(await raw(text), 422, "validation_failed")
+    for (const text of ["[]", "null", '"a"', "1"]) expectProblem(await raw(text), 422, "validation_failed")
     expectProblem(await raw(JSON.stringify(fresh()) + " ".repeat(16 * 1024)), 413, "too_large")
     expect(await users()).toBe(before)
   })
@@ -217,7 +217,9 @@ describe("text that the database cannot keep", () => {
   })
 
   it("R7 does not keep out names of any language", async () => {
-    for (const name of ["Zoë 🎉 O'Brien", "李小龍", "مريم", "<script>alert(1)</script>", "Robert'); drop table users;--"]) {
+    for (
+      const name of ["Zoë 🎉 O'Brien", "李小龍", "مريم", "<script>alert(1)</script>", "Robert'); drop table users;--"]
+    ) {
       expect(having(201, await register(fresh({ name }))).json.user.name).toBe(name)
     }
   })
@@ -303,8 +305,11 @@ describe("fifty registrations of one address at once", () => {
     const username = newUsername()
     const before = await users() ?? 0
     const answers = await Promise.all(
-      Array.from({ length: 10 }, (_, index) =>
-        patiently(() => register(fresh({ username: index % 2 === 0 ? username : username.toUpperCase() }))))
+      Array.from(
+        { length: 10 },
+        (_, index) =>
+          patiently(() => register(fresh({ username: index % 2 === 0 ? username : username.toUpperCase() })))
+      )
     )
     expect(answers.map((answer) => answer.status).sort()).toEqual([201, ...Array<number>(9).fill(409)])
     for (const answer of answers) if (answer.status === 409) expectProblem(answer, 409, "username_taken")

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { send } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { expired, having, instant, newId, pointersOf, visible } from "../tasks/families.ts"
 import {
   bases,
@@ -13,8 +13,8 @@ import {
   refresh,
   sessionMembers,
   sessionOf,
-  uuid7,
-  type Tokens
+  type Tokens,
+  uuid7
 } from "./accounts.ts"
 
 const server = useServer()

@@ -79,7 +79,7 @@ export const expectRefused = (answer: Answer, code?: string): void => {
   expectProblem(answer, 401, code ?? answer.json?.code)
   const challenge = answer.headers.get("www-authenticate") ?? ""
   expect(challenge).toMatch(/^Bearer\b.*\brealm="[^"]+"/)
-  expect(challenge).toContain("error=\"invalid_token\"")
+  expect(challenge).toContain('error="invalid_token"')
 }
 
 /** Checks that neither token of a revoked session works. */

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { create, newId } from "../tasks/families.ts"
 import { send } from "./exchange.ts"
 
@@ -62,17 +62,19 @@ describe("the allowed origin", () => {
 
   it("R67 may read failures too, from every layer", async () => {
     const json = { "content-type": "application/json" }
-    for (const [status, method, path, options] of [
-      [401, "GET", "/api/v1/tasks", {}],
-      [403, "GET", `/api/${newId()}/tasks`, { headers: bearer() }],
-      [404, "GET", `/api/v1/tasks/${newId()}`, { headers: bearer() }],
-      [404, "GET", "/nothing", {}],
-      [405, "PUT", "/api/v1/tasks", {}],
-      [400, "POST", "/api/v1/tasks", { headers: { ...bearer(), ...json }, body: "{" }],
-      [413, "POST", "/api/v1/tasks", { headers: { ...bearer(), ...json }, body: " ".repeat(128 * 1024 + 1) }],
-      [415, "POST", "/api/v1/tasks", { headers: { ...bearer(), "content-type": "text/plain" }, body: "a" }],
-      [422, "POST", "/api/v1/tasks", { headers: { ...bearer(), ...json }, body: "{}" }]
-    ] as const) {
+    for (
+      const [status, method, path, options] of [
+        [401, "GET", "/api/v1/tasks", {}],
+        [403, "GET", `/api/${newId()}/tasks`, { headers: bearer() }],
+        [404, "GET", `/api/v1/tasks/${newId()}`, { headers: bearer() }],
+        [404, "GET", "/nothing", {}],
+        [405, "PUT", "/api/v1/tasks", {}],
+        [400, "POST", "/api/v1/tasks", { headers: { ...bearer(), ...json }, body: "{" }],
+        [413, "POST", "/api/v1/tasks", { headers: { ...bearer(), ...json }, body: " ".repeat(128 * 1024 + 1) }],
+        [415, "POST", "/api/v1/tasks", { headers: { ...bearer(), "content-type": "text/plain" }, body: "a" }],
+        [422, "POST", "/api/v1/tasks", { headers: { ...bearer(), ...json }, body: "{}" }]
+      ] as const
+    ) {
       const given: { readonly headers?: Record<string, string>; readonly body?: string } = options
       const answer = await send(server, method, path, { ...given, headers: { ...given.headers, origin: good } })
       expect(answer.status).toBe(status)

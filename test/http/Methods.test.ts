@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { create, families, listAll, newId } from "../tasks/families.ts"
 import { send } from "./exchange.ts"
 
@@ -14,8 +14,7 @@ const all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"
 const bearer = () => ({ authorization: `Bearer ${user.access_token}` })
 /** The methods of an Allow header. HEAD belongs to GET. */
 const allowed = (value: string | null) => (value ?? "").split(",").map((method) => method.trim()).sort()
-const withHead = (methods: ReadonlyArray<string>) =>
-  [...methods, ...(methods.includes("GET") ? ["HEAD"] : [])].sort()
+const withHead = (methods: ReadonlyArray<string>) => [...methods, ...(methods.includes("GET") ? ["HEAD"] : [])].sort()
 const pathItemMembers = ["parameters", "summary", "description", "servers"]
 const filled = (path: string) => path.replaceAll(/\{[^}]+\}/g, () => newId())
 
@@ -99,20 +98,22 @@ describe("OPTIONS", () => {
 
 describe("a path that does not exist", () => {
   it("R63 is a 404 problem for every method, with a token and without", async () => {
-    for (const path of [
-      "/nothing",
-      "/api",
-      "/api/v1",
-      "/api/v1/nothing",
-      "/api/v2/tasks/x/y/z",
-      "/api/v1/tasks/x/nothing",
-      "/.env",
-      "/.git/config",
-      "/docs/../etc/passwd",
-      "/health/nothing",
-      "/.well-known/nothing",
-      "/favicon.ico/x"
-    ]) {
+    for (
+      const path of [
+        "/nothing",
+        "/api",
+        "/api/v1",
+        "/api/v1/nothing",
+        "/api/v2/tasks/x/y/z",
+        "/api/v1/tasks/x/nothing",
+        "/.env",
+        "/.git/config",
+        "/docs/../etc/passwd",
+        "/health/nothing",
+        "/.well-known/nothing",
+        "/favicon.ico/x"
+      ]
+    ) {
       for (const method of all.filter((method) => method !== "HEAD")) {
         for (const headers of [{}, bearer()]) {
           const answer = await send(server, method, path, { headers: headers as Record<string, string> })
@@ -124,21 +125,23 @@ describe("a path that does not exist", () => {
 
   it("R63 never opens a guarded path under another spelling", async () => {
     const { id } = await create(server, user)
-    for (const path of [
-      "//api/v1/tasks",
-      "/api//v1/tasks",
-      "/api/v1//tasks",
-      "/api/v1/tasks/",
-      "/API/V1/TASKS",
-      "/api/v1/%74asks",
-      "/api/v1/tasks;a=b",
-      "/api/v1/./tasks",
-      "/api/v1/x/../tasks",
-      "/api/v1/tasks%2f",
-      `/api/v1/tasks//${id}`,
-      `/api/v1/Tasks/${id}/`,
-      `//api/${user.id}//tasks`
-    ]) {
+    for (
+      const path of [
+        "//api/v1/tasks",
+        "/api//v1/tasks",
+        "/api/v1//tasks",
+        "/api/v1/tasks/",
+        "/API/V1/TASKS",
+        "/api/v1/%74asks",
+        "/api/v1/tasks;a=b",
+        "/api/v1/./tasks",
+        "/api/v1/x/../tasks",
+        "/api/v1/tasks%2f",
+        `/api/v1/tasks//${id}`,
+        `/api/v1/Tasks/${id}/`,
+        `//api/${user.id}//tasks`
+      ]
+    ) {
       for (const method of ["GET", "DELETE", "POST"]) {
         const answer = await send(server, method, path)
         expect([401, 404, 405]).toContain(answer.status)
@@ -154,22 +157,24 @@ describe("HEAD", () => {
     await create(server, user)
     const ignored = ["date", "x-request-id", "connection", "keep-alive", "transfer-encoding", "content-length"]
     const shown = (headers: Headers) => [...headers].filter(([name]) => !ignored.includes(name))
-    for (const [path, headers] of [
-      ["/", {}],
-      ["/health/live", {}],
-      ["/health", {}],
-      ["/openapi.json", {}],
-      ["/docs", {}],
-      ["/problems/not_found", {}],
-      ["/nothing", {}],
-      ["/api/v1/tasks", {}],
-      ["/api/v1/tasks?limit=1", bearer()],
-      ["/api/v1/tasks?limit=0", bearer()],
-      [`/api/v1/tasks/${id}`, bearer()],
-      [`/api/${user.id}/tasks/${id}`, bearer()],
-      [`/api/v1/tasks/${newId()}`, bearer()],
-      ["/api/v1/tasks/not-a-uuid", bearer()]
-    ] as const) {
+    for (
+      const [path, headers] of [
+        ["/", {}],
+        ["/health/live", {}],
+        ["/health", {}],
+        ["/openapi.json", {}],
+        ["/docs", {}],
+        ["/problems/not_found", {}],
+        ["/nothing", {}],
+        ["/api/v1/tasks", {}],
+        ["/api/v1/tasks?limit=1", bearer()],
+        ["/api/v1/tasks?limit=0", bearer()],
+        [`/api/v1/tasks/${id}`, bearer()],
+        [`/api/${user.id}/tasks/${id}`, bearer()],
+        [`/api/v1/tasks/${newId()}`, bearer()],
+        ["/api/v1/tasks/not-a-uuid", bearer()]
+      ] as const
+    ) {
       const options = { headers: headers as Record<string, string> }
       const get = await send(server, "GET", path, options)
       const answer = await send(server, "HEAD", path, options)

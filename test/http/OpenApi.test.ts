@@ -1,6 +1,7 @@
+// deno-lint-ignore-file no-explicit-any -- the document is JSON of another specification
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { create, families, having, newId } from "../tasks/families.ts"
 import { send } from "./exchange.ts"
 
@@ -237,7 +238,7 @@ describe("a real answer", () => {
         ["get", "", ""],
         ["get", "", "?limit=0"],
         ["get", "", "?cursor=x"],
-        ["post", "", "", "{\"title\":\"a\"}"],
+        ["post", "", "", '{"title":"a"}'],
         ["post", "", "", `{"id":"${id}","title":"other"}`],
         ["post", "", "", "{"],
         ["post", "", "", "a", { "content-type": "text/plain" }],
@@ -245,9 +246,9 @@ describe("a real answer", () => {
         ["get", "/{id}", `/${id}`],
         ["get", "/{id}", `/${newId()}`],
         ["get", "/{id}", "/x"],
-        ["put", "/{id}", `/${id}`, "{\"title\":\"b\"}"],
-        ["patch", "/{id}", `/${id}`, "{\"title\":\"\"}"],
-        ["patch", "/{id}", `/${id}`, "{\"title\":\"b\"}"],
+        ["put", "/{id}", `/${id}`, '{"title":"b"}'],
+        ["patch", "/{id}", `/${id}`, '{"title":""}'],
+        ["patch", "/{id}", `/${id}`, '{"title":"b"}'],
         ["patch", "/{id}/complete", `/${id}/complete`],
         ["delete", "/{id}", `/${id}`],
         ["post", "/{id}/restore", `/${id}/restore`],

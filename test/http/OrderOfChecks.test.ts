@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { checksum, create, families, newId, remove } from "../tasks/families.ts"
 import { head, send, sendBytes } from "./exchange.ts"
 
@@ -25,7 +25,7 @@ const bodies = [
   { name: "a large body", headers: json, body: large, status: 413, code: "too_large" },
   { name: "another media type", headers: text, body: "{", status: 415, code: "unsupported_media_type" },
   { name: "a malformed body", headers: json, body: "{", status: 400, code: "malformed_body" },
-  { name: "a wrong body", headers: json, body: "{\"bogus\":1}", status: 422, code: "validation_failed" }
+  { name: "a wrong body", headers: json, body: '{"bogus":1}', status: 422, code: "validation_failed" }
 ] as const
 
 const withBody = [
@@ -120,9 +120,9 @@ describe("validation", () => {
       for (const id of [newId(), deleted, theirs]) {
         for (const [method, suffix] of withBody.slice(1)) {
           const path = `${tasks(user)}${suffix.replace("{id}", id)}`
-          const options = { headers: { ...json, ...bearer() }, body: "{\"bogus\":1}" }
+          const options = { headers: { ...json, ...bearer() }, body: '{"bogus":1}' }
           expectProblem(await send(server, method, path, options), 422, "validation_failed")
-          const good = { headers: { ...json, ...bearer() }, body: "{\"completed\":true}" }
+          const good = { headers: { ...json, ...bearer() }, body: '{"completed":true}' }
           expectProblem(await send(server, method, `${path}?bogus=1`, good), 422, "validation_failed")
         }
         expectProblem(

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { create, listAll, newId } from "../tasks/families.ts"
 import { converse, head, headerIn, sendBytes } from "./exchange.ts"
 
@@ -16,31 +16,48 @@ const json = "Content-Type: application/json"
 const bearer = () => `Authorization: Bearer ${user.access_token}`
 /** A second request that must never be seen as one. */
 const smuggled = () => head(`DELETE /api/v1/tasks/${taskId}`, host, bearer())
-const body = "{\"title\":\"a\"}"
+const body = '{"title":"a"}'
 const slow = 20_000
 
 const ambiguous: ReadonlyArray<readonly [string, () => string]> = [
-  ["Transfer-Encoding and Content-Length", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 5", "Transfer-Encoding: chunked") +
-    `0\r\n\r\n${smuggled()}`],
-  ["Content-Length and Transfer-Encoding, the other way round", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Transfer-Encoding: chunked", `Content-Length: ${body.length}`) +
-    `${body}${smuggled()}`],
-  ["two different Content-Lengths", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, `Content-Length: ${body.length}`, "Content-Length: 0") +
-    `${body}${smuggled()}`],
-  ["two equal Content-Lengths", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 13", "Content-Length: 13") + body],
-  ["a Content-Length that is no number", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 13x") + body],
+  [
+    "Transfer-Encoding and Content-Length",
+    () =>
+      head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 5", "Transfer-Encoding: chunked") +
+      `0\r\n\r\n${smuggled()}`
+  ],
+  [
+    "Content-Length and Transfer-Encoding, the other way round",
+    () =>
+      head("POST /api/v1/tasks", host, bearer(), json, "Transfer-Encoding: chunked", `Content-Length: ${body.length}`) +
+      `${body}${smuggled()}`
+  ],
+  [
+    "two different Content-Lengths",
+    () =>
+      head("POST /api/v1/tasks", host, bearer(), json, `Content-Length: ${body.length}`, "Content-Length: 0") +
+      `${body}${smuggled()}`
+  ],
+  [
+    "two equal Content-Lengths",
+    () => head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 13", "Content-Length: 13") + body
+  ],
+  [
+    "a Content-Length that is no number",
+    () => head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 13x") + body
+  ],
   ["a negative Content-Length", () => head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: -1") + body],
-  ["a blank before the colon", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Content-Length : 13") + body],
-  ["chunked that is not the last coding", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Transfer-Encoding: chunked, identity") +
-    `0\r\n\r\n${smuggled()}`],
-  ["a chunk size that is no number", () =>
-    head("POST /api/v1/tasks", host, bearer(), json, "Transfer-Encoding: chunked") + `0xd\r\n${body}\r\n0\r\n\r\n`],
+  ["a blank before the colon", () => head("POST /api/v1/tasks", host, bearer(), json, "Content-Length : 13") + body],
+  [
+    "chunked that is not the last coding",
+    () =>
+      head("POST /api/v1/tasks", host, bearer(), json, "Transfer-Encoding: chunked, identity") +
+      `0\r\n\r\n${smuggled()}`
+  ],
+  [
+    "a chunk size that is no number",
+    () => head("POST /api/v1/tasks", host, bearer(), json, "Transfer-Encoding: chunked") + `0xd\r\n${body}\r\n0\r\n\r\n`
+  ],
   ["a NUL in a header", () => head("GET /health/live", host, "X-A: a\u0000b")],
   ["no Host", () => head("GET /health/live")],
   ["no request line", () => "hello\r\n\r\n"],
@@ -75,8 +92,10 @@ describe.concurrent("headers that are too large", () => {
   const large: ReadonlyArray<readonly [string, () => string]> = [
     ["one header of 20 KB", () => head("GET /health/live", host, `X-A: ${"a".repeat(20_480)}`)],
     ["a token of 20 KB", () => head("GET /api/v1/tasks", host, `Authorization: Bearer ${"a".repeat(20_480)}`)],
-    ["400 headers of 50 bytes", () =>
-      head("GET /health/live", host, ...Array.from({ length: 400 }, (_, at) => `X-${at}: ${"a".repeat(45)}`))],
+    [
+      "400 headers of 50 bytes",
+      () => head("GET /health/live", host, ...Array.from({ length: 400 }, (_, at) => `X-${at}: ${"a".repeat(45)}`))
+    ],
     ["a path of 20 KB", () => head(`GET /${"a".repeat(20_480)}`, host)]
   ]
 

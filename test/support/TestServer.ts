@@ -59,7 +59,7 @@ const emptyDatabase = async (): Promise<{ readonly url: string; readonly drop: (
   const name = `test_${randomUUID().replaceAll("-", "")}`
   const admin = (statement: string) =>
     Effect.runPromise(
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
         yield* sql.unsafe(statement)
       }).pipe(Effect.provide(PgClient.layer({ url: Redacted.make(testDatabaseUrl!), maxConnections: 1 })))
@@ -79,7 +79,8 @@ export const useServer = (env: Record<string, string> = {}): TestServer => {
   const lines: Array<string> = []
   let url = ""
   let stop = () => Promise.resolve()
-  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Promise<A> = () => Promise.reject(new Error("not started"))
+  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Promise<A> = () =>
+    Promise.reject(new Error("not started"))
 
   beforeAll(async () => {
     const db = testDatabaseUrl === undefined ? await emptyEmbedded() : undefined
@@ -99,7 +100,9 @@ export const useServer = (env: Record<string, string> = {}): TestServer => {
     const runtime = ManagedRuntime.make(
       Server.layer.pipe(Layer.provideMerge(database), Layer.provideMerge(settings), Layer.provide(log))
     )
-    url = await runtime.runPromise(Effect.map(HttpServer.HttpServer, ({ address }) => HttpServer.formatAddress(address)))
+    url = await runtime.runPromise(
+      Effect.map(HttpServer.HttpServer, ({ address }) => HttpServer.formatAddress(address))
+    )
     run = (effect) => runtime.runPromise(effect)
     stop = async () => {
       await runtime.dispose()
@@ -118,7 +121,7 @@ export const useServer = (env: Record<string, string> = {}): TestServer => {
         ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),
         ...options.headers
       },
-      ...(body !== undefined && { body })
+      ...(body !== undefined && { body: body as string | Uint8Array<ArrayBuffer> })
     })
     const text = await response.text()
     const isJson = /[/+]json/.test(response.headers.get("content-type") ?? "")

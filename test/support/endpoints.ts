@@ -27,9 +27,11 @@ export const endpoints: ReadonlyArray<Endpoint> = (() => {
     onGroup() {},
     onEndpoint: ({ endpoint }) => {
       const { method, path, payload } = endpoint as HttpApiEndpoint.Top
-      const bodies = new Map([...payload.values()].flatMap(({ schemas }) =>
-        schemas.map((schema) => [nameOf(schema as Schema.Top), schema as Schema.Top] as const)
-      ))
+      const bodies = new Map(
+        [...payload.values()].flatMap(({ schemas }) =>
+          schemas.map((schema) => [nameOf(schema as Schema.Top), schema as Schema.Top] as const)
+        )
+      )
       const [first] = bodies.keys()
       found.push({
         name: `${method} ${path}`,

@@ -36,9 +36,13 @@ afterAll(() => browser?.close())
 
 /** Opens the form of an operation, sends it as it is filled, and gives the answer. */
 const tryIt = async (operation: string, before: () => Promise<void> = () => Promise.resolve()) => {
-  await page.getByRole("button", { name: `Test Request (${operation})` }).click()
   const dialog = page.getByRole("dialog")
-  await dialog.waitFor()
+  const open = page.getByRole("button", { name: `Test Request (${operation})` })
+  // the page shows its buttons a moment before they work: like a person, press again
+  for (let attempt = 1; !(await dialog.isVisible()); attempt++) {
+    await open.click()
+    await dialog.waitFor({ timeout: 5_000 }).catch((error) => attempt < 4 ? undefined : Promise.reject(error))
+  }
   await before()
   const path = operation.split(" ")[1]!
   const [response] = await Promise.all([

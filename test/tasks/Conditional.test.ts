@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { send } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
-import { create, families, having, newId, patch, read, visible, type TaskAnswer } from "./families.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
+import { create, families, having, newId, patch, read, type TaskAnswer, visible } from "./families.ts"
 
 const server = useServer()
 let user: Account
@@ -37,7 +37,7 @@ describe.each(families)("If-None-Match under $name", ({ tasks }) => {
 
   it("answers 200 when no tag matches", async () => {
     const task = await changed()
-    for (const value of [`"${task.version - 1}"`, "\"x\"", `"${task.version}0"`, `"0${task.version}"`]) {
+    for (const value of [`"${task.version - 1}"`, '"x"', `"${task.version}0"`, `"0${task.version}"`]) {
       const answer = having(200, await call("GET", `${tasks(user)}/${task.id}`, { "if-none-match": value }))
       expect(answer.json).toEqual(task)
     }
@@ -46,8 +46,7 @@ describe.each(families)("If-None-Match under $name", ({ tasks }) => {
   it("tells nothing about another user's task", async () => {
     const task = await changed()
     const headers = { "if-none-match": `"${task.version}"` }
-    const as = (id: string) =>
-      server.request("GET", `${tasks(other)}/${id}`, { token: other.access_token, headers })
+    const as = (id: string) => server.request("GET", `${tasks(other)}/${id}`, { token: other.access_token, headers })
     expect(visible(await as(task.id))).toEqual(visible(await as(newId())))
   })
 })
@@ -80,11 +79,11 @@ describe.each(matrix)("If-Match of $write.name under $name", ({ tasks, write: { 
       `"0${task.version}"`,
       `"${task.version}.0"`,
       `"${task.version}e0"`,
-      "\"\"",
-      "\"x\"",
-      "\"-1\"",
-      "\"99999999999999999999999999\"",
-      "\"1e400\"",
+      '""',
+      '"x"',
+      '"-1"',
+      '"99999999999999999999999999"',
+      '"1e400"',
       `"${task.version - 1}", "x"`
     ]
     for (const value of stale) {
@@ -106,7 +105,7 @@ describe.each(matrix)("If-Match of $write.name under $name", ({ tasks, write: { 
   })
 
   it("is decided after 404 and after validation", async () => {
-    const headers = { "if-match": "\"0\"" }
+    const headers = { "if-match": '"0"' }
     expectProblem(await call(method, `${tasks(user)}/${newId()}`, headers, body), 404, "not_found")
     expectProblem(await call(method, `${tasks(user)}/not-a-uuid`, headers, body), 422, "validation_failed")
     if (body === undefined) return
@@ -127,8 +126,10 @@ describe("writers who saw the same version", () => {
     const task = await changed()
     const headers = { "if-match": `"${task.version}"` }
     const answers = await Promise.all(
-      Array.from({ length: 30 }, (_, index) =>
-        call("PATCH", `/api/v1/tasks/${task.id}`, headers, { title: `writer ${index}` }))
+      Array.from(
+        { length: 30 },
+        (_, index) => call("PATCH", `/api/v1/tasks/${task.id}`, headers, { title: `writer ${index}` })
+      )
     )
     expect(answers.map((answer) => answer.status).sort()).toEqual([200, ...Array<number>(29).fill(412)])
     const winner = answers.find((answer) => answer.status === 200)
@@ -141,7 +142,7 @@ describe("writers who saw the same version", () => {
 
   it("R68 a refused change leaves no gap in the versions", async () => {
     const task = await changed()
-    await call("PATCH", `/api/v1/tasks/${task.id}`, { "if-match": "\"0\"" }, { title: "c" })
+    await call("PATCH", `/api/v1/tasks/${task.id}`, { "if-match": '"0"' }, { title: "c" })
     expect((await patch(server, user, task.id, { title: "d" })).version).toBe(task.version + 1)
   })
 })

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServer, type Account } from "../support/TestServer.ts"
+import { type Account, useServer } from "../support/TestServer.ts"
 import { create, families, having, listAll, newId, nextOf, patch, remove, type TaskAnswer } from "./families.ts"
 
 const server = useServer()
