@@ -1,0 +1,31 @@
+/** .env.example explains every setting, and shows its default. */
+import { readFileSync } from "node:fs"
+import { parseEnv } from "node:util"
+import { Effect } from "effect"
+import { expect, it } from "vitest"
+import { read } from "../../src/Settings.ts"
+
+const example = parseEnv(readFileSync(new URL("../../.env.example", import.meta.url), "utf8"))
+const JWT_SECRET = "a test secret with more than 32 bytes in it"
+
+it("has every variable that is read, and no other", async () => {
+  const names = new Set<string>()
+  const environment = new Proxy<Record<string, string>>({ BETTER_AUTH_SECRET: JWT_SECRET }, {
+    get: (target, name: string) => {
+      names.add(name)
+      return target[name]
+    }
+  })
+  await Effect.runPromise(read(environment))
+  // names of the contract that are refused by this version, with a line of their own
+  const faults = await Effect.runPromise(Effect.flip(read(Object.fromEntries([...names].map((name) => [name, "?"])))))
+  const refused = faults.faults.filter((fault) => fault.endsWith("is not supported by this version"))
+    .map((fault) => fault.split(":")[0])
+  expect(Object.keys(example).sort()).toEqual([...names].filter((name) => !refused.includes(name)).sort())
+})
+
+it("shows the defaults", async () => {
+  const shown = await Effect.runPromise(read({ ...example, JWT_SECRET }))
+  const defaults = await Effect.runPromise(read({ JWT_SECRET }))
+  expect(JSON.stringify(shown)).toBe(JSON.stringify(defaults))
+})
