@@ -32,6 +32,8 @@ const program = Effect.gen(function* () {
   const created = yield* api.tasks.create({
     params: {},
     query: {},
+    // the same request with the same key may be sent again: it is done once
+    headers: { "idempotency-key": crypto.randomUUID() },
     payload: { title: "Water the plants", tags: ["home"] }
   })
   // 201 for a new task; 200 with the stored one, had this been a retry with an id of our own

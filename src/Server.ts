@@ -13,30 +13,41 @@ import { RefreshTokens } from "./auth/RefreshTokens.ts"
 import { Sessions } from "./auth/Sessions.ts"
 import { SessionsRepo } from "./auth/SessionsRepo.ts"
 import { UsersRepo } from "./auth/UsersRepo.ts"
+import { Changes } from "./changes/Changes.ts"
+import * as ChangesHttp from "./changes/ChangesHttp.ts"
+import { ChangesRepo } from "./changes/ChangesRepo.ts"
+import { WakeUps } from "./changes/WakeUps.ts"
+import { Writes } from "./changes/Writes.ts"
 import * as Migrations from "./database/Migrations.ts"
+import { Cursors } from "./http/Cursors.ts"
 import { drainFirst, Draining } from "./http/Draining.ts"
 import * as Edge from "./http/Edge.ts"
+import * as IdempotencyLayer from "./http/IdempotencyLayer.ts"
 import * as NodeServer from "./http/NodeServer.ts"
 import * as RequestsLayer from "./http/RequestsLayer.ts"
 import * as Pages from "./system/Pages.ts"
 import * as SystemHttp from "./system/SystemHttp.ts"
-import { Cursors } from "./tasks/Cursors.ts"
 import * as TasksHttp from "./tasks/TasksHttp.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import { TasksRepo } from "./tasks/TasksRepo.ts"
+import * as Workers from "./workers/Workers.ts"
 
 const auth = Accounts.layer.pipe(
   Layer.provideMerge(Sessions.layer),
   Layer.provideMerge([UsersRepo.layer, SessionsRepo.layer, AccessTokens.layer, RefreshTokens.layer, Passwords.layer])
 )
 
-const tasks = Tasks.layer.pipe(Layer.provide([TasksRepo.layer, Cursors.layer]))
+const tasks = Tasks.layer.pipe(Layer.provide(TasksRepo.layer), Layer.provide(Writes.layer))
+
+const changes = Changes.layer.pipe(Layer.provide(ChangesRepo.layer))
 
 const endpoints = HttpApiBuilder.layer(Api).pipe(
-  Layer.provide([AuthHttp.layer, TasksHttp.layer, SystemHttp.layer]),
-  Layer.provide([AuthorizationLayer.layer, RequestsLayer.layer]),
-  Layer.provide([auth, tasks]),
-  Layer.provide(Keys.layer)
+  Layer.provide([AuthHttp.layer, TasksHttp.layer, ChangesHttp.layer, SystemHttp.layer]),
+  Layer.provide([AuthorizationLayer.layer, IdempotencyLayer.layer, RequestsLayer.layer]),
+  Layer.provide([tasks, changes]),
+  Layer.provide(auth),
+  Layer.provide(Cursors.layer),
+  Layer.provide([Keys.layer, WakeUps.layer])
 )
 
 const routes = Layer.mergeAll(endpoints, Pages.layer).pipe(Layer.provide(Edge.layer))
@@ -50,6 +61,7 @@ const listening = Layer.effectDiscard(Effect.gen(function* () {
 export const layer = Layer.mergeAll(drainFirst("1 second"), listening).pipe(
   Layer.provide(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
   Layer.provideMerge(NodeServer.layer),
+  Layer.provideMerge(Workers.layer),
   Layer.provide(Migrations.layer),
   Layer.provide(Draining.layer)
 )

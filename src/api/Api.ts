@@ -1,5 +1,6 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { AuthApi, UnversionedAuthApi } from "./AuthApi.ts"
+import { ChangesApi, UserChangesApi } from "./ChangesApi.ts"
 import { completeOpenApi } from "./OpenApiDocument.ts"
 import { Faults } from "./Requests.ts"
 import { SystemApi } from "./SystemApi.ts"
@@ -7,7 +8,7 @@ import { TasksApi, UserTasksApi } from "./TasksApi.ts"
 
 /** The whole contract. Servers implement it, clients derive from it; it needs neither. */
 export class Api extends HttpApi.make("tasks-api")
-  .add(AuthApi, TasksApi, UnversionedAuthApi, UserTasksApi, SystemApi)
+  .add(AuthApi, TasksApi, ChangesApi, UnversionedAuthApi, UserTasksApi, UserChangesApi, SystemApi)
   .middleware(Faults)
   .annotate(HttpApi.ParseOptions, { errors: "all" })
   .annotateMerge(OpenApi.annotations({

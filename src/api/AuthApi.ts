@@ -22,7 +22,7 @@ const tokens = {
   access_token: Schema.String.annotate({ description: "a JWT; send it as `Authorization: Bearer`" }),
   refresh_token: Schema.String.annotate({ description: "opaque; exchange it once, then keep its successor" }),
   token_type: Schema.Literal("bearer"),
-  expires_in: Schema.Number.annotate({ description: "seconds until the access token expires" })
+  expires_in: Schema.Int.annotate({ description: "seconds until the access token expires" })
 }
 
 /** What a refresh answers (the members of RFC 6749 5.1). */

@@ -39,6 +39,8 @@ const password = "correct horse battery staple"
 /** One example of each named schema; the docs page fills its forms with them. */
 export const schemaExamples: Readonly<Record<string, unknown>> = {
   AccountDeletion: { password },
+  ChangeEvent: { event: "change", id: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", data: JSON.stringify(task) },
+  ChangesPage: { changes: [task], cursor: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", has_more: false },
   Completion: { completed: true },
   Credentials: { email: user.email, password },
   Fault: { pointer: "/title", code: "invalid_value", detail: "must not be empty" },
@@ -65,6 +67,7 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   TaskMergePatch: { title: "Water all the plants", description: null },
   TaskPatch: { title: "Water all the plants", description: null },
   TaskReplace: { title: "Water the plants", completed: true },
+  TaskText: JSON.stringify(task),
   TaskUpdate: { completed: true },
   Tokens: tokens,
   User: user,
@@ -102,12 +105,6 @@ const completeSchema = <S extends object>(schema: S, name: string): S => {
 
 const completeOperation = (operation: OpenApi.OpenAPISpecOperation): OpenApi.OpenAPISpecOperation => ({
   ...operation,
-  // the form of a number in a query is text; what is meant is a number
-  parameters: operation.parameters.map((parameter) =>
-    parameter.name === "limit"
-      ? { ...parameter, schema: { type: "integer", minimum: 1, maximum: 100, default: 50 } }
-      : parameter
-  ),
   responses: mapValues(operation.responses, (response, status) => ({
     ...response,
     headers: {
@@ -128,7 +125,7 @@ const simplified = (derived: object): OpenApi.OpenAPISpec =>
     (_key, value) => {
       if (typeof value !== "object" || value === null || Array.isArray(value)) return value
       // a closed struct says that its other names are of type never: additionalProperties says the same
-      const { allOf, propertyNames: _, ...rest } = value
+      const { allOf, propertyNames: _, "x-effect-stream": __, ...rest } = value
       const parts: ReadonlyArray<object> = allOf ?? []
       const folds = parts.every((part) => Object.keys(part).every((member) => !(member in rest)))
       return folds ? Object.assign(rest, ...parts) : { ...rest, allOf }

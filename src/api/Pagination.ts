@@ -1,11 +1,29 @@
 /** Keyset pages: how many, from where, and where the next one is. */
 import { Schema } from "effect"
+import { OpenApi } from "effect/http-api"
+
+/** A whole number in a query. */
+export const wholeNumber = (minimum: number, maximum: number) =>
+  Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum, maximum }))
 
 /** Tasks on a page: 1 to 100, 50 when the request does not say. */
-export const Limit = Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 100 }))
+export const Limit = wholeNumber(1, 100)
 export const defaultLimit = 50
 
-/** Where a page begins. Opaque: take it from the Link header of the page before. */
+/** Documents `limit` as the number that is meant; derived from its schema it is the text of one. */
+export const limitParameter = (maximum: number, byDefault: number) =>
+  OpenApi.annotations({
+    transform: (operation) => ({
+      ...operation,
+      parameters: operation["parameters"].map((parameter: { readonly name: string }) =>
+        parameter.name === "limit"
+          ? { ...parameter, schema: { type: "integer", minimum: 1, maximum, default: byDefault } }
+          : parameter
+      )
+    })
+  })
+
+/** Where a page begins. Opaque: take it from the answer before. */
 export const Cursor = Schema.String
 
 /** `Link: <…>; rel="next"` (RFC 8288) while more follow. */

@@ -131,6 +131,18 @@ export const problemCatalog = {
     meaning: "A task of yours with this id exists and differs from the one sent.",
     remedy: "Make a new UUIDv7 for a new task; use PATCH to change the existing one."
   },
+  idempotency_in_flight: {
+    status: 409,
+    title: "The first request with this key is still under way",
+    meaning: "Another request of this user, perhaps with the same Idempotency-Key, has not ended within 2 seconds.",
+    remedy: "Send the same request with the same key again after a moment."
+  },
+  cursor_expired: {
+    status: 410,
+    title: "The cursor is too old",
+    meaning: "Deletions that this client would need to know of are no longer kept.",
+    remedy: "Read the changes without `since` and replace the local copy by them."
+  },
   stale_version: {
     status: 412,
     title: "The task has changed",
@@ -168,6 +180,12 @@ export const problemCatalog = {
     meaning:
       "The password is among the first that an attacker tries: common, or derived from the account or this product.",
     remedy: "Ask the user for another password, for example several unrelated words."
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: "The Idempotency-Key belongs to another request",
+    meaning: "A request with this key was done in the last 24 hours, but with another method, path, If-Match or body.",
+    remedy: "Use a new key for each new request; send the same bytes again where the first answer got lost."
   },
   if_match_required: {
     status: 428,

@@ -64,6 +64,8 @@ export class MethodNotAllowed extends problem<MethodNotAllowed>()("method_not_al
 export class EmailTaken extends problem<EmailTaken>()("email_taken") {}
 export class UsernameTaken extends problem<UsernameTaken>()("username_taken") {}
 export class IdReused extends problem<IdReused>()("id_reused") {}
+export class IdempotencyInFlight extends problem<IdempotencyInFlight>()("idempotency_in_flight") {}
+export class CursorExpired extends problem<CursorExpired>()("cursor_expired") {}
 export class StaleVersion extends problem<StaleVersion>()("stale_version", { current: Task }) {}
 export class TooLarge extends problem<TooLarge>()("too_large") {}
 export class UnsupportedMediaType extends problem<UnsupportedMediaType>()("unsupported_media_type") {}
@@ -72,6 +74,7 @@ export class ValidationFailed
 export class WrongPassword extends problem<WrongPassword>()("wrong_password") {}
 export class PasswordCompromised
   extends problem<PasswordCompromised>()("password_compromised", { errors: Schema.Array(Fault) }) {}
+export class IdempotencyKeyReused extends problem<IdempotencyKeyReused>()("idempotency_key_reused") {}
 export class IfMatchRequired extends problem<IfMatchRequired>()("if_match_required") {}
 export class Internal extends problem<Internal>()("internal") {}
 export class Overloaded extends problem<Overloaded>()("overloaded") {}

@@ -12,7 +12,7 @@ export const Health = Schema.Struct({ status: Schema.Literal("ok") }).annotate({
 export const ProblemDescription = Schema.Struct({
   type: Schema.String,
   code: Schema.String,
-  status: Schema.Number,
+  status: Schema.Int,
   title: Schema.String,
   meaning: Schema.String,
   remedy: Schema.String

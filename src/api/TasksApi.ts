@@ -5,7 +5,8 @@ import { closed } from "../domain/Closed.ts"
 import { Task, TaskCreate, TaskId, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
-import { Cursor, Limit, LinkHeader } from "./Pagination.ts"
+import { idempotencyKey, Idempotent } from "./Idempotency.ts"
+import { Cursor, defaultLimit, Limit, limitParameter, LinkHeader } from "./Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, MalformedHeader, NotFound, StaleVersion } from "./Problems.ts"
 import { bodyOptional, Message, NoQuery, RequestBody } from "./Requests.ts"
 
@@ -38,7 +39,8 @@ const Unchanged = NotModified.pipe(HttpApiSchema.encodeToWithHeaders(
   }
 ))
 
-const ifMatch = {
+const writeHeaders = {
+  ...idempotencyKey,
   "if-match": Schema.optionalKey(Schema.String.annotate({
     description: "entity tags, or *: the task is changed only at one of these versions (RFC 9110 13.1.1)"
   }))
@@ -73,14 +75,17 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       query: ListQuery,
       success: HttpApiSchema.WithHeaders(Schema.Array(Task), { link: Schema.optionalKey(LinkHeader) }),
       error: InvalidCursor
-    }).annotateMerge(summary("List tasks", "Newest first, in pages; `Link` carries the next one.")),
+    }).annotateMerge(limitParameter(100, defaultLimit)).annotateMerge(
+      summary("List tasks", "Newest first, in pages; `Link` carries the next one.")
+    ),
     create: HttpApiEndpoint.post("create", "/", {
       params: scope,
       query: NoQuery,
+      headers: idempotencyKey,
       payload: TaskCreate,
       success: [Created, TaskWithEtag],
       error: IdReused
-    }).middleware(RequestBody).annotateMerge(summary(
+    }).middleware(Idempotent).middleware(RequestBody).annotateMerge(summary(
       "Create a task",
       "With an `id` of the client's own, a retry of the same body is answered 200 with the stored task."
     )),
@@ -94,35 +99,37 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
     patch: HttpApiEndpoint.patch("patch", "/:id", {
       params: one,
       query: NoQuery,
-      headers: ifMatch,
+      headers: writeHeaders,
       payload: [TaskPatch, TaskMergePatch],
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).middleware(RequestBody).annotateMerge(summary("Change a task", "A merge patch (RFC 7396).")),
+    }).middleware(Idempotent).middleware(RequestBody).annotateMerge(
+      summary("Change a task", "A merge patch (RFC 7396).")
+    ),
     complete: HttpApiEndpoint.patch("complete", "/:id/complete", {
       params: one,
       query: NoQuery,
-      headers: ifMatch,
+      headers: writeHeaders,
       payload: Completion,
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).middleware(RequestBody).annotateMerge(bodyOptional).annotateMerge(summary(
+    }).middleware(Idempotent).middleware(RequestBody).annotateMerge(bodyOptional).annotateMerge(summary(
       "Complete or reopen a task",
       "Sets, never toggles: no body and `{}` complete it."
     )),
     restore: HttpApiEndpoint.post("restore", "/:id/restore", {
       params: one,
       query: NoQuery,
-      headers: ifMatch,
+      headers: writeHeaders,
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).annotateMerge(summary("Restore a deleted task", "Within 30 days of its deletion."))
+    }).middleware(Idempotent).annotateMerge(summary("Restore a deleted task", "Within 30 days of its deletion."))
   }
 }
 
 const deletion = {
   query: NoQuery,
-  headers: ifMatch,
+  headers: writeHeaders,
   error: [NotFound, ...preconditions] as const
 }
 
@@ -134,14 +141,16 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
   HttpApiEndpoint.put("put", "/:id", {
     params: { id: TaskId },
     query: NoQuery,
-    headers: ifMatch,
+    headers: writeHeaders,
     payload: TaskUpdate,
     success: TaskWithEtag,
     error: [NotFound, ...preconditions]
-  }).middleware(RequestBody).annotateMerge(summary("Change a task", "Absent members stay as they are.")),
+  }).middleware(Idempotent).middleware(RequestBody).annotateMerge(
+    summary("Change a task", "Absent members stay as they are.")
+  ),
   canonical.patch,
   HttpApiEndpoint.delete("delete", "/:id", { params: { id: TaskId }, ...deletion, success: Message })
-    .annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
+    .middleware(Idempotent).annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
   canonical.complete,
   canonical.restore
 ).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
@@ -158,17 +167,19 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   HttpApiEndpoint.put("put", "/:id", {
     params: { ...scope, id: TaskId },
     query: NoQuery,
-    headers: ifMatch,
+    headers: writeHeaders,
     payload: TaskReplace,
     success: TaskWithEtag,
     error: [NotFound, ...preconditions]
-  }).middleware(RequestBody).annotateMerge(summary("Replace a task", "Absent members return to their defaults.")),
+  }).middleware(Idempotent).middleware(RequestBody).annotateMerge(
+    summary("Replace a task", "Absent members return to their defaults.")
+  ),
   scoped.patch,
   HttpApiEndpoint.delete("delete", "/:id", {
     params: { ...scope, id: TaskId },
     ...deletion,
     success: HttpApiSchema.NoContent
-  }).annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
+  }).middleware(Idempotent).annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
   scoped.complete,
   scoped.restore
 ).middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/tasks")

@@ -42,6 +42,8 @@ export class Sessions extends Context.Service<Sessions, {
   readonly ofRefreshToken: (
     refreshToken: string
   ) => Effect.Effect<{ readonly userId: UserId; readonly sessionId: SessionId }, InvalidRefreshToken>
+  /** Milliseconds until the session ends by itself; 0 once it has ended. */
+  readonly remaining: (user: CurrentUser["Service"]) => Effect.Effect<number>
   readonly list: (user: CurrentUser["Service"]) => Effect.Effect<ReadonlyArray<Session>>
   readonly end: (userId: UserId, id: SessionId) => Effect.Effect<void, NotFound>
   /** Ends this session, the others, or all; does nothing once this session has ended. */
@@ -123,6 +125,7 @@ export class Sessions extends Context.Service<Sessions, {
         }),
         ofRefreshToken: (refreshToken) =>
           Effect.map(genuine(refreshToken), ({ sessionId, userId }) => ({ sessionId, userId })),
+        remaining: (user) => repo.remaining(user.id, user.sessionId),
         list: (user) => repo.list(user.id, user.sessionId),
         end: Effect.fn("Sessions.end")(function* (userId, id) {
           if (!(yield* repo.revoke(userId, id, "revoked_by_user"))) return yield* new NotFound()

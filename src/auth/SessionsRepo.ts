@@ -1,6 +1,7 @@
 /** The rows of logins. Each function is one statement, so that no transaction can take a revocation back. */
 import { Context, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
+import { WakeUps } from "../changes/WakeUps.ts"
 import { type Session, SessionId } from "../domain/Session.ts"
 import type { UserId } from "../domain/User.ts"
 import { Settings } from "../Settings.ts"
@@ -42,6 +43,8 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
   readonly lock: (userId: UserId) => Effect.Effect<boolean>
   /** undefined where there is no such session, or no such user any more. */
   readonly state: (userId: UserId, id: SessionId) => Effect.Effect<SessionState | undefined>
+  /** Milliseconds until the session ends by itself; 0 once it has ended. */
+  readonly remaining: (userId: UserId, id: SessionId) => Effect.Effect<number>
   readonly salt: (userId: UserId, id: SessionId) => Effect.Effect<Uint8Array | undefined>
   /** Spends a generation: succeeds for one caller only, and for none once the session has ended. */
   readonly advance: (userId: UserId, id: SessionId, generation: number) => Effect.Effect<SessionProgress | undefined>
@@ -62,6 +65,7 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
     SessionsRepo,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const wakeUps = yield* WakeUps
       const settings = yield* Settings
       const idle = Duration.toSeconds(settings.refreshTokenIdleTtl)
       const absolute = Duration.toSeconds(settings.refreshTokenAbsoluteTtl)
@@ -74,6 +78,9 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
       )
       const expiresIn = sql`
       greatest(0, least(${access}::float8, floor(extract(epoch from expires_at - now()))))::int as expires_in`
+
+      /** Streams end with their session. */
+      const endStreams = (userId: UserId) => sql.afterCommit(wakeUps.wake(userId))
 
       interface ProgressRow {
         readonly generation: number
@@ -95,7 +102,11 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
           update sessions set revoked_at = now(), revoked_reason = 'session_limit'
           where user_id = ${userId} and id in (
             select id from sessions where user_id = ${userId} and ${isLive}
-            order by created_at desc, id desc offset ${maximumSessions})`.pipe(Effect.asVoid, Effect.orDie),
+            order by created_at desc, id desc offset ${maximumSessions})
+          returning id`.pipe(
+            Effect.flatMap((ended) => ended.length > 0 ? endStreams(userId) : Effect.void),
+            Effect.orDie
+          ),
         lock: (userId) =>
           sql`select 1 from users where id = ${userId} for no key update`.pipe(
             Effect.map((rows) => rows.length > 0),
@@ -105,6 +116,13 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
           sql<{ readonly state: SessionState }>`
           select ${state} from sessions where user_id = ${userId} and id = ${id}`.pipe(
             Effect.map(([row]) => row?.state),
+            Effect.orDie
+          ),
+        remaining: (userId, id) =>
+          sql<{ readonly remaining: number }>`
+          select ceil(extract(epoch from expires_at - now()) * 1000)::float8 as remaining from sessions
+          where user_id = ${userId} and id = ${id} and ${isLive}`.pipe(
+            Effect.map(([row]) => row?.remaining ?? 0),
             Effect.orDie
           ),
         salt: (userId, id) =>
@@ -123,7 +141,11 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
           update sessions set revoked_at = now(), revoked_reason = 'refresh_reuse'
           where user_id = ${userId} and id = ${id} and revoked_at is null and generation > ${generation}
             and not (generation = ${generation}::int + 1 and rotated_at > now() - make_interval(secs => ${grace}))
-          returning id`.pipe(Effect.map((rows) => rows.length > 0), Effect.orDie),
+          returning id`.pipe(
+            Effect.map((rows) => rows.length > 0),
+            Effect.tap((ended) => ended ? endStreams(userId) : Effect.void),
+            Effect.orDie
+          ),
         progress: (userId, id) =>
           sql<ProgressRow>`
           select generation, ${state}, ${expiresIn} from sessions where user_id = ${userId} and id = ${id}`.pipe(
@@ -159,12 +181,16 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
           sql`
           update sessions set revoked_at = now(), revoked_reason = ${reason}
           where user_id = ${userId} and id = ${id} and ${isLive}
-          returning id`.pipe(Effect.map((rows) => rows.length > 0), Effect.orDie),
+          returning id`.pipe(
+            Effect.map((rows) => rows.length > 0),
+            Effect.tap((ended) => ended ? endStreams(userId) : Effect.void),
+            Effect.orDie
+          ),
         revokeAll: (userId, reason, options) =>
           sql`
           update sessions set revoked_at = now(), revoked_reason = ${reason}
           where user_id = ${userId} and ${isLive} and id is distinct from ${options?.except ?? null}`.pipe(
-            Effect.asVoid,
+            Effect.andThen(endStreams(userId)),
             Effect.orDie
           )
       })

@@ -2,6 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { EmailTaken, UsernameTaken } from "../api/Problems.ts"
+import { WakeUps } from "../changes/WakeUps.ts"
 import { orConflict } from "../database/Failures.ts"
 import { type User, UserId, type UserPatch } from "../domain/User.ts"
 import type { PasswordHash } from "./Passwords.ts"
@@ -56,6 +57,7 @@ export class UsersRepo extends Context.Service<UsersRepo, {
     UsersRepo,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const wakeUps = yield* WakeUps
       const columns = sql.literal("id, email, username, name, time_zone, created_at, updated_at")
       const conflicts = orConflict<EmailTaken | UsernameTaken>({
         users_email_key: () => new EmailTaken(),
@@ -118,7 +120,7 @@ export class UsersRepo extends Context.Service<UsersRepo, {
           sql.withTransaction(Effect.andThen(
             sql`select 1 from user_sequences where user_id = ${id} for update`,
             sql`delete from users where id = ${id}`
-          )).pipe(Effect.asVoid, Effect.orDie)
+          )).pipe(Effect.andThen(wakeUps.wake(id)), Effect.orDie)
       })
     })
   )

@@ -3,10 +3,15 @@ import { Effect, Layer } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import createUsers from "../../migrations/0001_create_users.ts"
 import createTasks from "../../migrations/0002_create_tasks.ts"
+import indexPurges from "../../migrations/0003_index_purges.ts"
 import { Settings } from "../Settings.ts"
 import { directLayer } from "./Database.ts"
 
-const loader = Migrator.fromRecord({ "0001_create_users": createUsers, "0002_create_tasks": createTasks })
+const loader = Migrator.fromRecord({
+  "0001_create_users": createUsers,
+  "0002_create_tasks": createTasks,
+  "0003_index_purges": indexPurges
+})
 
 /** Any number that is this application's own. */
 const lockKey = 7_406_122

@@ -44,7 +44,7 @@ export const Task = Schema.Struct({
   completed_at: Schema.NullOr(Instant),
   priority: Priority,
   tags: Schema.Array(Schema.String),
-  version: Schema.Number.annotate({ description: 'the owner\'s sequence at the last change; the ETag is "<version>"' }),
+  version: Schema.Int.annotate({ description: 'the owner\'s sequence at the last change; the ETag is "<version>"' }),
   created_at: Instant,
   updated_at: Instant,
   deleted_at: Schema.NullOr(Instant)

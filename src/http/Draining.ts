@@ -1,11 +1,11 @@
 /** The end of a process that answers what it has begun. */
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Duration, Effect, Latch, Layer } from "effect"
 
 export class Draining extends Context.Service<Draining, {
-  /** The process is about to end: it is not ready, and asks clients to connect elsewhere. */
-  started: boolean
+  /** Open once the process is about to end: it is not ready, asks clients to connect elsewhere, and ends its streams. */
+  readonly started: Latch.Latch
 }>()("tasks-api/http/Draining") {
-  static readonly layer = Layer.sync(Draining, () => Draining.of({ started: false }))
+  static readonly layer = Layer.sync(Draining, () => Draining.of({ started: Latch.makeUnsafe() }))
 }
 
 /**
@@ -15,8 +15,7 @@ export class Draining extends Context.Service<Draining, {
 export const drainFirst = (wait: Duration.Input) =>
   Layer.effectDiscard(Effect.gen(function* () {
     const draining = yield* Draining
-    yield* Effect.addFinalizer(() => {
-      draining.started = true
-      return Effect.andThen(Effect.logInfo("draining"), Effect.sleep(wait))
-    })
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(draining.started.open, Effect.logInfo("draining")).pipe(Effect.andThen(Effect.sleep(wait)))
+    )
   }))

@@ -131,7 +131,7 @@ const edge = HttpRouter.middleware(
           ...response.headers,
           "x-request-id": info.id,
           ...(response.status === 503 && { "retry-after": retryAfter }),
-          ...((draining.started || response.status === 413) && { connection: "close" })
+          ...((draining.started.isOpen() || response.status === 413) && { connection: "close" })
         })
       })
 

@@ -26,12 +26,14 @@ export const layer = HttpApiBuilder.group(
     const sql = yield* SqlClient.SqlClient
 
     const ready = () =>
-      draining.started ? Effect.fail(new Overloaded({ detail: "The server is stopping." })) : sql`select 1`.pipe(
-        Effect.as(ok),
-        // shorter than any load balancer's patience
-        Effect.timeout(Duration.seconds(2)),
-        Effect.catchCause(() => Effect.fail(new DatabaseUnavailable()))
-      )
+      draining.started.isOpen()
+        ? Effect.fail(new Overloaded({ detail: "The server is stopping." }))
+        : sql`select 1`.pipe(
+          Effect.as(ok),
+          // shorter than any load balancer's patience
+          Effect.timeout(Duration.seconds(2)),
+          Effect.catchCause(() => Effect.fail(new DatabaseUnavailable()))
+        )
 
     return group.handleAll({
       live: () => Effect.succeed(ok),

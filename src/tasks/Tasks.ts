@@ -1,6 +1,6 @@
 /** What can be done with tasks, whichever path a request came by. */
 import { createHash } from "node:crypto"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { defaultLimit } from "../api/Pagination.ts"
 import {
@@ -15,10 +15,13 @@ import {
 import type { ListQuery } from "../api/TasksApi.ts"
 import { defaults, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
+import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
-import { Cursors } from "./Cursors.ts"
 import { parseEntityTags } from "./Preconditions.ts"
 import { type ExpectedVersions, TasksRepo } from "./TasksRepo.ts"
+
+/** The time of creation, as the database writes it, and the id. */
+const listPosition = Schema.fromJsonString(Schema.Tuple([Schema.String, TaskId]))
 
 /** What a conditional write can fail with. */
 export type WriteProblem = NotFound | StaleVersion | IfMatchRequired | MalformedHeader
@@ -90,18 +93,12 @@ export class Tasks extends Context.Service<Tasks, {
         create: Effect.fn("Tasks.create")(function* (userId, task) {
           const creationHash = task.id === undefined ? undefined : hashOf(task)
           const id = task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
-          return yield* repo.insert(userId, { ...task, id, creationHash }).pipe(
-            Effect.flatMap((created) =>
-              // without a sequence there is no user: deleted since the token was checked
-              created === undefined ? Effect.fail(new TokenInvalid()) : Effect.succeed({ task: created, created: true })
-            ),
-            Effect.catchTag("id_reused", (problem) =>
-              Effect.flatMap(
-                creationHash === undefined ? Effect.undefined : repo.findCreated(userId, id, creationHash),
-                (stored) =>
-                  stored === undefined ? Effect.fail(problem) : Effect.succeed({ task: stored, created: false })
-              ))
-          )
+          const created = yield* repo.insert(userId, { ...task, id, creationHash })
+          if (created !== undefined) return { task: created, created: true }
+          const found = yield* repo.findCreated(userId, id, creationHash)
+          // without that task there is no user either: deleted since the token was checked
+          if (found === undefined) return yield* new TokenInvalid()
+          return found.isSame ? { task: found.task, created: false } : yield* new IdReused()
         }),
         get: Effect.fn("Tasks.get")(function* (userId, id) {
           return (yield* repo.get(userId, id)) ?? (yield* new NotFound())
@@ -110,7 +107,9 @@ export class Tasks extends Context.Service<Tasks, {
           const limit = query.limit ?? defaultLimit
           const newestFirst = query.sort !== "created_at"
           const list = JSON.stringify([newestFirst, query.completed ?? null])
-          const after = query.cursor === undefined ? undefined : yield* cursors.read(userId, list, query.cursor)
+          const after = query.cursor === undefined
+            ? undefined
+            : yield* cursors.read(listPosition, userId, list, query.cursor)
           const completed = query.completed === undefined ? undefined : query.completed === "true"
           // one more than asked tells whether another page follows
           const rows = yield* repo.list(userId, { completed, newestFirst, after, limit: limit + 1 })

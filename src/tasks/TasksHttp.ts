@@ -4,6 +4,7 @@ import { HttpServerRequest } from "effect/http"
 import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
+import { Replay } from "../api/Idempotency.ts"
 import { CreatedTask, type ListQuery, NotModified } from "../api/TasksApi.ts"
 import {
   defaults,
@@ -13,6 +14,7 @@ import {
   type TaskReplace,
   type TaskUpdate
 } from "../domain/Task.ts"
+import { requestTarget } from "../http/RequestTarget.ts"
 import { parseEntityTags } from "./Preconditions.ts"
 import { Tasks } from "./Tasks.ts"
 
@@ -28,7 +30,14 @@ const fromPatch = (patch: TaskPatch): TaskUpdate =>
   )
 
 /** The path of this request, as the client sees it. */
-const path = Effect.map(HttpServerRequest.HttpServerRequest, ({ originalUrl }) => originalUrl.split("?", 1)[0]!)
+const path = Effect.map(HttpServerRequest.HttpServerRequest, (request) => requestTarget(request).path)
+
+/** A write that was done before under the same key is answered as then. */
+const once = <Request, A, E, R>(write: (request: Request) => Effect.Effect<A, E, R>) =>
+  Effect.fnUntraced(function* (request: Request) {
+    const { answer } = yield* Replay
+    return (yield* answer) ?? (yield* write(request))
+  })
 
 const handlers = Effect.gen(function* () {
   const tasks = yield* Tasks
@@ -47,12 +56,12 @@ const handlers = Effect.gen(function* () {
       if (query.limit === undefined) parameters.delete("limit")
       return HttpApiSchema.withHeaders({ body, headers: { link: `<${yield* path}?${parameters}>; rel="next"` } })
     }),
-    create: Effect.fnUntraced(function* ({ payload }: { readonly payload: TaskCreate }) {
+    create: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: TaskCreate }) {
       const user = yield* CurrentUser
       const { created, task } = yield* tasks.create(user.id, payload)
       if (!created) return task
       return new CreatedTask({ task, location: `${(yield* path).replace(/\/+$/, "")}/${task.id}` })
-    }),
+    })),
     get: Effect.fnUntraced(function* ({ headers, params }: {
       readonly params: { readonly id: TaskId }
       readonly headers: { readonly "if-none-match"?: string }
@@ -63,15 +72,16 @@ const handlers = Effect.gen(function* () {
       const { any, versions } = yield* parseEntityTags(headers["if-none-match"], "matches")
       return any || versions.includes(task.version) ? new NotModified({ etag: `"${task.version}"` }) : task
     }),
-    patch: (request: One & { readonly payload: TaskPatch }) => update(request, fromPatch(request.payload)),
-    complete: (request: One & { readonly payload: { readonly completed?: boolean } }) =>
-      update(request, { completed: request.payload.completed ?? true }),
-    restore: Effect.fnUntraced(function* ({ headers, params }: One) {
+    patch: once((request: One & { readonly payload: TaskPatch }) => update(request, fromPatch(request.payload))),
+    complete: once((request: One & { readonly payload: { readonly completed?: boolean } }) =>
+      update(request, { completed: request.payload.completed ?? true })
+    ),
+    restore: once(Effect.fnUntraced(function* ({ headers, params }: One) {
       const user = yield* CurrentUser
       return yield* tasks.restore(user.id, params.id, headers["if-match"])
-    }),
+    })),
     update,
-    delete: Effect.fnUntraced(function* ({ headers, params }: One) {
+    remove: Effect.fnUntraced(function* ({ headers, params }: One) {
       const user = yield* CurrentUser
       yield* tasks.remove(user.id, params.id, headers["if-match"])
     })
@@ -82,11 +92,11 @@ const canonical = HttpApiBuilder.group(
   Api,
   "tasks",
   Effect.fnUntraced(function* (group) {
-    const { update, ...shared } = yield* handlers
+    const { remove, update, ...shared } = yield* handlers
     return group.handleAll({
       ...shared,
-      put: (request: One & { readonly payload: TaskUpdate }) => update(request, request.payload),
-      delete: (request) => Effect.as(shared.delete(request), { message: "Task deleted successfully" })
+      put: once((request: One & { readonly payload: TaskUpdate }) => update(request, request.payload)),
+      delete: once((request: One) => Effect.as(remove(request), { message: "Task deleted successfully" }))
     })
   })
 )
@@ -95,10 +105,13 @@ const userScoped = HttpApiBuilder.group(
   Api,
   "userTasks",
   Effect.fnUntraced(function* (group) {
-    const { update, ...shared } = yield* handlers
+    const { remove, update, ...shared } = yield* handlers
     return group.handleAll({
       ...shared,
-      put: (request: One & { readonly payload: TaskReplace }) => update(request, { ...defaults, ...request.payload })
+      put: once((request: One & { readonly payload: TaskReplace }) =>
+        update(request, { ...defaults, ...request.payload })
+      ),
+      delete: once(remove)
     })
   })
 )

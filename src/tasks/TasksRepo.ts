@@ -1,39 +1,10 @@
 /** The rows of tasks. Every function takes the owner first, and every statement names the owner. */
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import { IdReused } from "../api/Problems.ts"
-import { orConflict } from "../database/Failures.ts"
+import { Writes } from "../changes/Writes.ts"
 import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
-import { UserId } from "../domain/User.ts"
-
-interface TaskRow {
-  readonly id: string
-  readonly user_id: string
-  readonly title: string
-  readonly description: string | null
-  readonly completed_at: Date | null
-  readonly priority: number
-  readonly tags: ReadonlyArray<string>
-  readonly version: number
-  readonly created_at: Date
-  readonly updated_at: Date
-  readonly deleted_at: Date | null
-}
-
-const toTask = (row: TaskRow): Task => ({
-  id: TaskId.make(row.id, { disableChecks: true }),
-  user_id: UserId.make(row.user_id, { disableChecks: true }),
-  title: row.title,
-  description: row.description,
-  completed: row.completed_at !== null,
-  completed_at: row.completed_at?.toISOString() ?? null,
-  priority: priorities[row.priority]!,
-  tags: row.tags,
-  version: row.version,
-  created_at: row.created_at.toISOString(),
-  updated_at: row.updated_at.toISOString(),
-  deleted_at: row.deleted_at?.toISOString() ?? null
-})
+import type { UserId } from "../domain/User.ts"
+import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
 
 /** Priorities are stored by rank, so that they sort. */
 const rank = (priority: Priority | undefined): number | null =>
@@ -42,12 +13,11 @@ const rank = (priority: Priority | undefined): number | null =>
 /** The versions at which a write may change a task: undefined for any. */
 export type ExpectedVersions = ReadonlyArray<number> | undefined
 
-/** A place in the list: everything after it, in the order of the list. */
-export interface Position {
-  /** the database's own text, because JavaScript's dates have no microseconds */
-  readonly createdAt: string
-  readonly id: TaskId
-}
+/**
+ * A place in the list, everything after it in the order of the list: the time of creation in the database's own text,
+ * because JavaScript's dates have no microseconds, and the id.
+ */
+export type Position = readonly [createdAt: string, id: TaskId]
 
 export interface Page {
   readonly completed: boolean | undefined
@@ -63,12 +33,14 @@ export interface NewTask extends TaskCreate {
 }
 
 export class TasksRepo extends Context.Service<TasksRepo, {
-  /** Fails with `id_reused` where the owner has a task with this id, deleted or not. */
-  readonly insert: (userId: UserId, task: NewTask) => Effect.Effect<Task | undefined, IdReused>
+  /** undefined where the owner has a task with this id, deleted or not, or where there is no such owner any more. */
+  readonly insert: (userId: UserId, task: NewTask) => Effect.Effect<Task | undefined>
   /** A live task. */
   readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task | undefined>
-  /** A task, live or deleted, if it was created by a request with this hash. */
-  readonly findCreated: (userId: UserId, id: TaskId, creationHash: Uint8Array) => Effect.Effect<Task | undefined>
+  /** A task, live or deleted, and whether it was created by a request with this hash. */
+  readonly findCreated: (userId: UserId, id: TaskId, creationHash: Uint8Array | undefined) => Effect.Effect<
+    { readonly task: Task; readonly isSame: boolean } | undefined
+  >
   /** At most `limit` live tasks after a position, each with its own position. */
   readonly list: (userId: UserId, page: Page) => Effect.Effect<
     ReadonlyArray<{ readonly task: Task; readonly position: Position }>
@@ -89,15 +61,14 @@ export class TasksRepo extends Context.Service<TasksRepo, {
     TasksRepo,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const columns = sql.literal(
-        "id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at, deleted_at"
-      )
+      const writes = yield* Writes
+      const columns = sql.literal(taskColumns)
       const restorable = sql.literal("deleted_at > now() - interval '30 days'")
       const live = sql.literal("deleted_at is null")
 
       /**
-       * One write of one task, in one statement: the owner's next version is taken first, and with it the row that puts
-       * the owner's writes in order. The task is looked at again after any wait, so the guard holds for its latest state.
+       * One write of one task. It is looked at again after the wait for the owner's other writes, so the guard holds for
+       * its latest state.
        */
       const write = (
         userId: UserId,
@@ -109,45 +80,42 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         const target = sql`
         user_id = ${userId} and id = ${id} and ${guard}
         and (${expected ?? null}::bigint[] is null or version = any(${expected ?? null}::bigint[]))`
-        return sql<TaskRow>`
-        with next as (
-          update user_sequences set last_version = last_version + 1
-          where user_id = ${userId} and exists (select 1 from tasks where ${target})
-          returning last_version, clock_timestamp() as written_at
-        )
-        update tasks set version = next.last_version, updated_at = next.written_at, ${assignments}
-        from next where ${target}
-        returning ${columns}`.pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie)
+        return writes.write<TaskRow>(userId, {
+          when: sql`exists (select 1 from tasks where ${target})`,
+          statement: sql`
+          update tasks set version = next.last_version, updated_at = next.written_at, ${assignments}
+          from next where ${target}
+          returning ${columns}`
+        }).pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie)
       }
 
       return TasksRepo.of({
         insert: (userId, task) =>
-          sql<TaskRow>`
-          with next as (
-            update user_sequences set last_version = last_version + 1
-            where user_id = ${userId}
-            returning last_version, clock_timestamp() as written_at
-          )
-          insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
-            creation_hash)
-          select ${userId}::uuid, ${task.id}::uuid, last_version, ${task.title}, ${task.description ?? null},
-            ${rank(task.priority) ?? 0}::smallint, ${task.tags ?? []}::text[], written_at, written_at,
-            ${task.creationHash ?? null}::bytea
-          from next
-          returning ${columns}`.pipe(
-            Effect.map(([row]) => row && toTask(row)),
-            orConflict({ tasks_pkey: () => new IdReused() })
-          ),
+          writes.write<TaskRow>(userId, {
+            // only an id of the client's own can be taken
+            ...(task.creationHash !== undefined && {
+              when: sql`not exists (select 1 from tasks where user_id = ${userId} and id = ${task.id})`
+            }),
+            statement: sql`
+            insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
+              creation_hash)
+            select ${userId}::uuid, ${task.id}::uuid, last_version, ${task.title}, ${task.description ?? null},
+              ${rank(task.priority) ?? 0}::smallint, ${task.tags ?? []}::text[], written_at, written_at,
+              ${task.creationHash ?? null}::bytea
+            from next
+            on conflict (user_id, id) do nothing
+            returning ${columns}`
+          }).pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie),
         get: (userId, id) =>
           sql<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
             Effect.map(([row]) => row && toTask(row)),
             Effect.orDie
           ),
         findCreated: (userId, id, creationHash) =>
-          sql<TaskRow>`
-          select ${columns} from tasks
-          where user_id = ${userId} and id = ${id} and creation_hash = ${creationHash}`.pipe(
-            Effect.map(([row]) => row && toTask(row)),
+          sql<TaskRow & { readonly is_same: boolean }>`
+          select ${columns}, coalesce(creation_hash = ${creationHash ?? null}::bytea, false) as is_same from tasks
+          where user_id = ${userId} and id = ${id}`.pipe(
+            Effect.map(([row]) => row && { task: toTask(row), isSame: row.is_same }),
             Effect.orDie
           ),
         list: (userId, { after, completed, limit, newestFirst }) => {
@@ -159,7 +127,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
             ...(after === undefined
               ? []
-              : [sql`(created_at, id) ${beyond} (${after.createdAt}::text::timestamptz, ${after.id})`])
+              : [sql`(created_at, id) ${beyond} (${after[0]}::text::timestamptz, ${after[1]})`])
           ])
           return sql<TaskRow & { readonly position: string }>`
           select ${columns}, created_at::text as position from tasks where ${conditions}
@@ -167,7 +135,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.map((rows) =>
               rows.map((row) => {
                 const task = toTask(row)
-                return { task, position: { createdAt: row.position, id: task.id } }
+                return { task, position: [row.position, task.id] as const }
               })
             ),
             Effect.orDie

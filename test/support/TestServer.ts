@@ -11,6 +11,7 @@ import { afterAll, beforeAll } from "vitest"
 import * as Database from "../../src/database/Database.ts"
 import * as Server from "../../src/Server.ts"
 import { read, Settings } from "../../src/Settings.ts"
+import { Purge } from "../../src/workers/Purge.ts"
 
 export interface Answer {
   readonly status: number
@@ -34,6 +35,8 @@ export interface TestServer {
   readonly secret: string
   readonly sql: <Row = Record<string, unknown>>(text: string, params?: ReadonlyArray<unknown>) => Promise<Array<Row>>
   readonly logs: () => string
+  /** one run of the worker that takes away what has had its time */
+  readonly purge: () => Promise<{ readonly tombstones: number; readonly idempotencyKeys: number }>
   readonly request: (method: string, path: string, options?: {
     readonly token?: string
     readonly body?: unknown
@@ -55,6 +58,8 @@ const emptyEmbedded = async (): Promise<PGlite> => {
   return db
 }
 
+type Place = { readonly url: string } | { readonly db: PGlite }
+
 const emptyDatabase = async (): Promise<{ readonly url: string; readonly drop: () => Promise<void> }> => {
   const name = `test_${randomUUID().replaceAll("-", "")}`
   const admin = (statement: string) =>
@@ -70,32 +75,27 @@ const emptyDatabase = async (): Promise<{ readonly url: string; readonly drop: (
   return { url: url.href, drop: () => admin(`drop database ${name} with (force)`) }
 }
 
-/**
- * Starts the complete server before the file's tests, on an empty database, and stops it after them. `env` adds
- * settings. To be called at the top level of a test file.
- */
-export const useServer = (env: Record<string, string> = {}): TestServer => {
+/** One instance of the server, which `start` starts on a database. */
+const makeServer = (env: Record<string, string>) => {
   const secret = "a test secret with more than 32 bytes in it"
   const lines: Array<string> = []
   let url = ""
   let stop = () => Promise.resolve()
-  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Promise<A> = () =>
+  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient | Purge>) => Promise<A> = () =>
     Promise.reject(new Error("not started"))
 
-  beforeAll(async () => {
-    const db = testDatabaseUrl === undefined ? await emptyEmbedded() : undefined
-    const own = testDatabaseUrl === undefined ? undefined : await emptyDatabase()
+  const start = async (place: Place) => {
     const settings = Layer.effect(
       Settings,
       read({
         PORT: "0",
         JWT_SECRET: secret,
         LOG_FORMAT: "json",
-        ...(own !== undefined && { DATABASE_URL: own.url }),
+        ...("url" in place && { DATABASE_URL: place.url }),
         ...env
       })
     )
-    const database = db === undefined ? Database.layer : Database.embedded(db)
+    const database = "url" in place ? Database.layer : Database.embedded(place.db)
     const log = Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))])
     const runtime = ManagedRuntime.make(
       Server.layer.pipe(Layer.provideMerge(database), Layer.provideMerge(settings), Layer.provide(log))
@@ -104,12 +104,8 @@ export const useServer = (env: Record<string, string> = {}): TestServer => {
       Effect.map(HttpServer.HttpServer, ({ address }) => HttpServer.formatAddress(address))
     )
     run = (effect) => runtime.runPromise(effect)
-    stop = async () => {
-      await runtime.dispose()
-      await own?.drop()
-    }
-  })
-  afterAll(() => stop())
+    stop = () => runtime.dispose()
+  }
 
   const request: TestServer["request"] = async (method, path, options = {}) => {
     const body = options.raw ?? (options.body === undefined ? undefined : JSON.stringify(options.body))
@@ -133,11 +129,12 @@ export const useServer = (env: Record<string, string> = {}): TestServer => {
     }
   }
 
-  return {
+  const server: TestServer = {
     get url() {
       return url
     },
     secret,
+    purge: () => run(Effect.flatMap(Purge, ({ run }) => run)),
     sql: (text, params = []) =>
       run(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
     logs: () => lines.join("\n"),
@@ -154,4 +151,33 @@ export const useServer = (env: Record<string, string> = {}): TestServer => {
       return { ...registration, id: user.id, access_token, refresh_token }
     }
   }
+  return { server, start, stop: () => stop() }
 }
+
+/**
+ * Starts complete servers on one empty database before the file's tests, and stops them after them. `env` adds
+ * settings. An embedded database serves one process only, so there all of them are the same one. To be called at the
+ * top level of a test file.
+ */
+export const useServers = <const Count extends 1 | 2>(
+  count: Count,
+  env: Record<string, string> = {}
+): Count extends 1 ? readonly [TestServer] : readonly [TestServer, TestServer] => {
+  const made = Array.from({ length: testDatabaseUrl === undefined ? 1 : count }, () => makeServer(env))
+  let drop = () => Promise.resolve()
+  beforeAll(async () => {
+    const own = testDatabaseUrl === undefined ? undefined : await emptyDatabase()
+    const place = own ?? { db: await emptyEmbedded() }
+    if (own !== undefined) drop = own.drop
+    for (const { start } of made) await start(place)
+  })
+  afterAll(async () => {
+    for (const { stop } of made) await stop()
+    await drop()
+  })
+  const servers = Array.from({ length: count }, (_, i) => made[i % made.length]!.server)
+  return servers as never
+}
+
+/** One server; see useServers. */
+export const useServer = (env: Record<string, string> = {}): TestServer => useServers(1, env)[0]

@@ -1,0 +1,108 @@
+/** The middleware that api/Idempotency.ts declares. */
+import { createHash } from "node:crypto"
+import { Effect, Layer } from "effect"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { SqlClient } from "effect/sql"
+import { CurrentUser } from "../api/Authorization.ts"
+import { Idempotent, Replay } from "../api/Idempotency.ts"
+import { IdempotencyInFlight, IdempotencyKeyReused, MalformedHeader } from "../api/Problems.ts"
+import { classify, transaction } from "../database/Failures.ts"
+import type { UserId } from "../domain/User.ts"
+import { requestTarget } from "./RequestTarget.ts"
+
+/** How long a key is kept. */
+export const keyLifetime = "24 hours"
+
+/** 1 to 255 visible ASCII characters and spaces, as a header can carry them everywhere. */
+const wellFormed = /^[\x20-\x7e]{1,255}$/
+
+interface StoredAnswer {
+  readonly request_hash: Uint8Array
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+const replayed = ({ body, headers, status }: StoredAnswer) => {
+  const { "content-type": contentType, ...others } = headers
+  const options = { status, headers: { ...others, "idempotent-replayed": "true" } }
+  return contentType === undefined
+    ? HttpServerResponse.empty(options)
+    : HttpServerResponse.text(body, { ...options, contentType })
+}
+
+const textOf = ({ body }: HttpServerResponse.HttpServerResponse) =>
+  body._tag === "Uint8Array" ? new TextDecoder().decode(body.body) : ""
+
+export const layer = Layer.effect(
+  Idempotent,
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const inTransaction = transaction(sql)
+
+    /** Puts this request behind every other write of the user, among them the first one with the same key. */
+    const wait = (userId: UserId) =>
+      Effect.catch(
+        sql`select 1 from user_sequences where user_id = ${userId} for update`,
+        (error): Effect.Effect<never, IdempotencyInFlight> =>
+          classify(error) === "busy" ? Effect.fail(new IdempotencyInFlight()) : Effect.die(error)
+      )
+
+    // a statement of its own: one that waited still sees what was there before the wait
+    const find = (userId: UserId, key: string) =>
+      sql<StoredAnswer>`
+      select request_hash, status, headers, body from idempotency_keys
+      where user_id = ${userId} and key = ${key} and created_at > now() - ${keyLifetime}::interval`.pipe(
+        Effect.map(([stored]) => stored),
+        Effect.orDie
+      )
+
+    const store = (userId: UserId, key: string, answer: StoredAnswer) =>
+      sql`
+      insert into idempotency_keys (user_id, key, request_hash, status, headers, body)
+      values (${userId}, ${key}, ${answer.request_hash}, ${answer.status}, ${
+        JSON.stringify(answer.headers)
+      }::text::jsonb,
+        ${answer.body})
+      on conflict (user_id, key) do update set request_hash = excluded.request_hash, status = excluded.status,
+        headers = excluded.headers, body = excluded.body, created_at = excluded.created_at`.pipe(Effect.orDie)
+
+    return Idempotent.of(Effect.fnUntraced(function* (httpEffect, { endpoint }) {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const key = request.headers["idempotency-key"]
+      if (key === undefined) return yield* Effect.provideService(httpEffect, Replay, { answer: Effect.undefined })
+      if (!wellFormed.test(key)) {
+        return yield* new MalformedHeader({ detail: "Idempotency-Key has 1 to 255 visible ASCII characters." })
+      }
+      const user = yield* CurrentUser
+      // the body was read before, by the middleware around this one
+      const body = endpoint.payload.size > 0 ? yield* Effect.orDie(request.text) : ""
+      const { path, query } = requestTarget(request)
+      const hash = createHash("sha256").update(
+        JSON.stringify([request.method, path, query, request.headers["if-match"] ?? null, body])
+      ).digest()
+
+      return yield* inTransaction(Effect.gen(function* () {
+        let isReplayed = false
+        const answer = Effect.gen(function* () {
+          yield* wait(user.id)
+          const stored = yield* find(user.id, key)
+          if (stored === undefined) return undefined
+          if (!hash.equals(stored.request_hash)) return yield* new IdempotencyKeyReused()
+          isReplayed = true
+          return replayed(stored)
+        })
+        const response = yield* Effect.provideService(httpEffect, Replay, { answer })
+        if (!isReplayed && response.status < 300) {
+          yield* store(user.id, key, {
+            request_hash: hash,
+            status: response.status,
+            headers: response.headers,
+            body: textOf(response)
+          })
+        }
+        return response
+      }))
+    }))
+  })
+)

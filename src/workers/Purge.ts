@@ -1,0 +1,92 @@
+/** Takes away what has had its time. Any number of instances may do so at once. */
+import { Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { transaction } from "../database/Failures.ts"
+import type { UserId } from "../domain/User.ts"
+import { keyLifetime } from "../http/IdempotencyLayer.ts"
+
+/** How long a sync client may be away and still learn of a deletion: longer than a deleted task can be restored. */
+const tombstoneLifetime = "45 days"
+
+/** Users whose turn it is in one run, and rows that one statement takes: a long transaction would make writers wait. */
+const usersAtOnce = 1_000
+const rowsAtOnce = 1_000
+
+export class Purge extends Context.Service<Purge, {
+  /** One run; answers with the rows that went. Users who are writing at the moment have their turn in the next. */
+  readonly run: Effect.Effect<{ readonly tombstones: number; readonly idempotencyKeys: number }>
+}>()("tasks-api/workers/Purge") {
+  static readonly layer = Layer.effect(
+    Purge,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+
+      /** Repeats a step that takes `rowsAtOnce` rows until it finds fewer. */
+      const exhaust = (step: Effect.Effect<number>) =>
+        Effect.gen(function* () {
+          let sum = 0
+          while (true) {
+            const rows = yield* step
+            sum += rows
+            if (rows < rowsAtOnce) return sum
+          }
+        })
+
+      /** Runs a step for each of these users and sums up. */
+      const forUsers = (
+        users: Effect.Effect<ReadonlyArray<{ readonly user_id: UserId }>>,
+        step: (userId: UserId) => Effect.Effect<number>
+      ) =>
+        Effect.flatMap(users, (rows) =>
+          Effect.map(
+            Effect.forEach(rows, ({ user_id }) => exhaust(step(user_id))),
+            (counts) => counts.reduce((sum, count) => sum + count, 0)
+          ))
+
+      const tombstones = forUsers(
+        Effect.orDie(sql<{ readonly user_id: UserId }>`
+          select distinct user_id from tasks
+          where deleted_at < now() - ${tombstoneLifetime}::interval limit ${usersAtOnce}`),
+        (userId) =>
+          transaction(sql)(Effect.gen(function* () {
+            const sequence = yield* sql`
+              select 1 from user_sequences where user_id = ${userId} for update skip locked`
+            if (sequence.length === 0) return 0
+            const gone = yield* sql<{ readonly version: number }>`
+              delete from tasks where user_id = ${userId} and id in (
+                select id from tasks where user_id = ${userId}
+                  and deleted_at < now() - ${tombstoneLifetime}::interval
+                limit ${rowsAtOnce})
+              returning version`
+            const purged = gone.reduce((highest, { version }) => Math.max(highest, version), 0)
+            yield* sql`
+              update user_sequences set purged_version = greatest(purged_version, ${purged})
+              where user_id = ${userId}`
+            return gone.length
+          }))
+      )
+
+      const idempotencyKeys = forUsers(
+        Effect.orDie(sql<{ readonly user_id: UserId }>`
+          select distinct user_id from idempotency_keys
+          where created_at < now() - ${keyLifetime}::interval limit ${usersAtOnce}`),
+        (userId) =>
+          sql`
+          delete from idempotency_keys where user_id = ${userId} and key in (
+            select key from idempotency_keys where user_id = ${userId} and created_at < now() - ${keyLifetime}::interval
+            limit ${rowsAtOnce} for update skip locked)
+          returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
+      )
+
+      return Purge.of({
+        run: Effect.all({ tombstones, idempotencyKeys }).pipe(
+          Effect.tap((gone) =>
+            gone.tombstones + gone.idempotencyKeys === 0
+              ? Effect.void
+              : Effect.logInfo("purged").pipe(Effect.annotateLogs({ event: "purged", ...gone }))
+          )
+        )
+      })
+    })
+  )
+}
