@@ -58,7 +58,7 @@ const listening = Layer.effectDiscard(Effect.gen(function* () {
 }))
 
 /** The server, listening once the database has the schema that it needs, and draining before it stops. */
-export const layer = Layer.mergeAll(drainFirst("1 second"), listening).pipe(
+export const layer = Layer.mergeAll(drainFirst, listening).pipe(
   Layer.provide(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
   Layer.provideMerge(NodeServer.layer),
   Layer.provideMerge(Workers.layer),

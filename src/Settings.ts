@@ -64,6 +64,14 @@ const network = (text: string) =>
 
 const isOrigin = (text: string): boolean => URL.parse(text)?.origin === text && text.startsWith("http")
 
+const readable = (file: string): string | undefined => {
+  try {
+    return readFileSync(file, "utf8")
+  } catch {
+    return undefined
+  }
+}
+
 const weakSecrets = ["changethis", "changeme", "secret", "password", "default", "example", "your-secret", "test"]
 
 /** Why these bytes are no key for HS256 (RFC 7518 3.2 asks for at least 256 bits), or undefined. */
@@ -137,7 +145,8 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     faults.push("DATABASE_DIRECT_URL: is required where DATABASE_PREPARE is false, for migrations and LISTEN")
   }
   const caFile = text("DATABASE_CA")
-  if (caFile !== undefined && !existsSync(caFile)) faults.push("DATABASE_CA: must be a PEM file that can be read")
+  const databaseCa = caFile === undefined ? undefined : readable(caFile)
+  if (caFile !== undefined && databaseCa === undefined) faults.push("DATABASE_CA: must be a PEM file that can be read")
 
   const secretName = text("JWT_SECRET") === undefined && text("BETTER_AUTH_SECRET") !== undefined
     ? "BETTER_AUTH_SECRET"
@@ -171,7 +180,9 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
       faults.push(`${name}: must be between 1 second and 10 years`)
     }
   }
-  if (Duration.toMillis(grace) > 60_000) faults.push("REFRESH_TOKEN_GRACE: must be at most 60 seconds")
+  if (Duration.toMillis(grace) < 0 || Duration.toMillis(grace) > 60_000) {
+    faults.push("REFRESH_TOKEN_GRACE: must be between 0 and 60 seconds")
+  }
 
   const settings = {
     production,
@@ -181,7 +192,7 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     databaseDirectUrl: Option.getOrUndefined(
       Option.map(Option.fromNullishOr(directUrl ?? databaseUrl), (value) => Redacted.make(value))
     ),
-    databaseCa: caFile === undefined || !existsSync(caFile) ? undefined : readFileSync(caFile, "utf8"),
+    databaseCa,
     databasePrepare,
     databasePoolSize: get("DATABASE_POOL_SIZE", integer(1, 20), "an integer from 1 to 20", 10),
     dataDir,

@@ -3,11 +3,16 @@ import { Context, type Effect, Schema } from "effect"
 import type { HttpServerResponse } from "effect/http"
 import { HttpApiMiddleware } from "effect/http-api"
 import { CurrentUser } from "./Authorization.ts"
-import { IdempotencyInFlight, IdempotencyKeyReused, MalformedHeader } from "./Problems.ts"
+import { IdempotencyInFlight, IdempotencyKeyReused } from "./Problems.ts"
+
+/** 1 to 255 visible ASCII characters and spaces, as every proxy passes them on. */
+export const IdempotencyKey = Schema.String.check(
+  Schema.makeFilter((key) => /^[\x20-\x7e]{1,255}$/.test(key) || "must have 1 to 255 visible ASCII characters")
+)
 
 /** The headers of an endpoint with the Idempotent middleware. */
 export const idempotencyKey = {
-  "idempotency-key": Schema.optionalKey(Schema.String.annotate({
+  "idempotency-key": Schema.optionalKey(IdempotencyKey.annotate({
     description: "1 to 255 characters of the client's choice, new for each new request: within 24 hours the same " +
       "request with the same key is answered with what was answered first (with `Idempotent-Replayed: true`) and not " +
       "done again"
@@ -26,5 +31,5 @@ export class Replay extends Context.Service<Replay, {
 /** Where the request has an `Idempotency-Key`, its effect and its answer are stored in one transaction. */
 export class Idempotent extends HttpApiMiddleware.Service<Idempotent, { requires: CurrentUser; provides: Replay }>()(
   "tasks-api/api/Idempotency",
-  { error: [MalformedHeader, IdempotencyInFlight, IdempotencyKeyReused] }
+  { error: [IdempotencyInFlight, IdempotencyKeyReused] }
 ) {}

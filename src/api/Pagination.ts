@@ -1,10 +1,15 @@
 /** Keyset pages: how many, from where, and where the next one is. */
-import { Schema } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 import { OpenApi } from "effect/http-api"
 
-/** A whole number in a query. */
+/** A whole number in a query, in digits alone. */
 export const wholeNumber = (minimum: number, maximum: number) =>
-  Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum, maximum }))
+  Schema.String.check(
+    Schema.makeFilter((text) =>
+      /^\d{1,9}$/.test(text) && Number(text) >= minimum && Number(text) <= maximum ||
+      `must be a whole number from ${minimum} to ${maximum}`
+    )
+  ).pipe(Schema.decodeTo(Schema.Int, SchemaTransformation.transform({ decode: Number, encode: String })))
 
 /** Tasks on a page: 1 to 100, 50 when the request does not say. */
 export const Limit = wholeNumber(1, 100)

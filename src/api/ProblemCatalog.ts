@@ -208,8 +208,9 @@ export const problemCatalog = {
   overloaded: {
     status: 503,
     title: "The server is busy",
-    meaning: "The request waited longer than it may for a shared resource, and nothing of it was done.",
-    remedy: "Try again after the seconds in Retry-After."
+    meaning: "The request took longer than it may, or waited longer than it may for a shared resource.",
+    remedy: "Try again after the seconds in Retry-After. A write was done wholly or not at all: with the same " +
+      "Idempotency-Key, or with an id of the client's own, it is safe to send it again."
   },
   database_unavailable: {
     status: 503,

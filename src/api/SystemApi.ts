@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { DatabaseUnavailable, MetricsProblem, NotFound, Overloaded } from "./Problems.ts"
 import { problemCatalog, type ProblemCode } from "./ProblemCatalog.ts"
+import { NoQuery } from "./Requests.ts"
 
 const codes = Object.keys(problemCatalog) as [ProblemCode, ...Array<ProblemCode>]
 
@@ -19,10 +20,10 @@ export const ProblemDescription = Schema.Struct({
 }).annotate({ identifier: "ProblemDescription" })
 
 /** What the server can't do for now is told by the 503s that are part of every endpoint. */
-const ready = { success: Health, error: [Overloaded, DatabaseUnavailable] as const }
+const ready = { query: NoQuery, success: Health, error: [Overloaded, DatabaseUnavailable] as const }
 
 export class SystemApi extends HttpApiGroup.make("system").add(
-  HttpApiEndpoint.get("live", "/health/live", { success: Health })
+  HttpApiEndpoint.get("live", "/health/live", { query: NoQuery, success: Health })
     .annotateMerge(OpenApi.annotations({ summary: "Whether the process runs" })),
   HttpApiEndpoint.get("ready", "/health/ready", ready)
     .annotateMerge(OpenApi.annotations({ summary: "Whether the server takes requests" })),
@@ -30,6 +31,7 @@ export class SystemApi extends HttpApiGroup.make("system").add(
     .annotateMerge(OpenApi.annotations({ summary: "Whether the server takes requests; the same as /health/ready" })),
   HttpApiEndpoint.get("problem", "/problems/:code", {
     params: { code: Schema.String.annotate({ description: codes.join(", ") }) },
+    query: NoQuery,
     success: ProblemDescription,
     error: NotFound
   }).annotateMerge(OpenApi.annotations({ summary: "What a problem's code means and what to do about it" })),
@@ -42,6 +44,7 @@ export class SystemApi extends HttpApiGroup.make("system").add(
     description: "Needs METRICS_TOKEN as bearer where it is set; in production it is off without one."
   })),
   HttpApiEndpoint.get("jwks", "/.well-known/jwks.json", {
+    query: NoQuery,
     success: Schema.Struct({ keys: Schema.Array(Schema.Record(Schema.String, Schema.Unknown)) })
       .annotate({ identifier: "JwkSet" })
   }).annotateMerge(OpenApi.annotations({ summary: "The public keys that access tokens can be verified with" }))

@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
+import { EntityTagsHeader } from "../domain/EntityTags.ts"
 import { Task, TaskCreate, TaskId, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
@@ -41,12 +42,12 @@ const Unchanged = NotModified.pipe(HttpApiSchema.encodeToWithHeaders(
 
 const writeHeaders = {
   ...idempotencyKey,
-  "if-match": Schema.optionalKey(Schema.String.annotate({
+  "if-match": Schema.optionalKey(EntityTagsHeader.annotate({
     description: "entity tags, or *: the task is changed only at one of these versions (RFC 9110 13.1.1)"
   }))
 }
 const ifNoneMatch = {
-  "if-none-match": Schema.optionalKey(Schema.String.annotate({
+  "if-none-match": Schema.optionalKey(EntityTagsHeader.annotate({
     description: "entity tags, or *: the task is sent only at another version (RFC 9110 13.1.2)"
   }))
 }
@@ -84,7 +85,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       headers: idempotencyKey,
       payload: TaskCreate,
       success: [Created, TaskWithEtag],
-      error: IdReused
+      error: [IdReused, MalformedHeader]
     }).middleware(Idempotent).middleware(RequestBody).annotateMerge(summary(
       "Create a task",
       "With an `id` of the client's own, a retry of the same body is answered 200 with the stored task."

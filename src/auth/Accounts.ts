@@ -1,5 +1,5 @@
 /** Accounts: registered, logged in to, changed and deleted. */
-import { Context, Effect, Layer, Option, Schema } from "effect"
+import { Context, Data, Effect, Layer, Option, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
@@ -16,6 +16,7 @@ import {
 } from "../api/Problems.ts"
 import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
 import { transaction } from "../database/Failures.ts"
+import { toTheEnd } from "../database/ToTheEnd.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { type PasswordHash, Passwords } from "./Passwords.ts"
 import { Sessions } from "./Sessions.ts"
@@ -31,6 +32,24 @@ const loginName = (credentials: Credentials): { readonly email: string } | { rea
   if (!("email" in credentials) && !text.includes("@")) return { username: text }
   return { email: Option.getOrElse(decodeEmail(text), () => text) }
 }
+
+/** The hash that a password was compared with is not the stored one any more. */
+class HashReplaced extends Data.TaggedError("HashReplaced") {}
+
+/**
+ * Compares the password again where its hash was replaced meanwhile: by another login with newer parameters, which
+ * changes nothing for this one, or by another password, with which the comparison fails.
+ */
+const retrying = <Arguments extends ReadonlyArray<unknown>, A, E extends { readonly _tag: string }, Otherwise>(
+  operation: (...args: Arguments) => Effect.Effect<A, E>,
+  otherwise: () => Otherwise
+) =>
+(...args: Arguments) =>
+  operation(...args).pipe(
+    Effect.retry({ times: 2, while: ({ _tag }) => _tag === "HashReplaced" }),
+    Effect.catchIf((error): error is Extract<E, HashReplaced> => error._tag === "HashReplaced", () =>
+      Effect.fail(otherwise()))
+  )
 
 export class Accounts extends Context.Service<Accounts, {
   readonly register: (
@@ -92,44 +111,51 @@ export class Accounts extends Context.Service<Accounts, {
           yield* securityEvent("registered", id)
           return login
         }),
-        login: Effect.fn("Accounts.login")(function* (credentials) {
-          const found = yield* users.findByLoginName(loginName(credentials))
-          const { outdated, valid } = yield* passwords.verify(credentials.password, found?.passwordHash)
-          if (!valid || found?.passwordHash === undefined) {
-            yield* securityEvent("login_failed", found?.user.id ?? null)
-            return yield* new InvalidCredentials()
-          }
-          const { passwordHash, user } = found
-          const tokens = yield* inTransaction(Effect.gen(function* () {
-            const tokens = yield* sessions.start(user.id)
-            // a password that was changed meanwhile has ended every session: this one must not outlive that
-            if ((yield* users.passwordHash(user.id)) !== passwordHash) return yield* new InvalidCredentials()
-            return tokens
-          })).pipe(Effect.catchTag("not_found", () => Effect.fail(new InvalidCredentials())))
-          if (outdated) yield* upgrade(user.id, credentials.password, passwordHash)
-          yield* securityEvent("logged_in", user.id)
-          return { user, ...tokens }
-        }),
+        login: retrying(
+          Effect.fn("Accounts.login")(function* (credentials: Credentials) {
+            const found = yield* users.findByLoginName(loginName(credentials))
+            const { outdated, valid } = yield* passwords.verify(credentials.password, found?.passwordHash)
+            if (!valid || found?.passwordHash === undefined) {
+              yield* securityEvent("login_failed", found?.user.id ?? null)
+              return yield* new InvalidCredentials()
+            }
+            const { passwordHash, user } = found
+            const tokens = yield* inTransaction(Effect.gen(function* () {
+              const tokens = yield* sessions.start(user.id)
+              // a password that was changed meanwhile has ended every session: this one must not outlive that
+              if ((yield* users.passwordHash(user.id)) !== passwordHash) return yield* new HashReplaced()
+              return tokens
+            })).pipe(Effect.catchTag("not_found", () => Effect.fail(new InvalidCredentials())))
+            if (outdated) yield* upgrade(user.id, credentials.password, passwordHash)
+            yield* securityEvent("logged_in", user.id)
+            return { user, ...tokens }
+          }),
+          () => new InvalidCredentials()
+        ),
         get,
         update: Effect.fn("Accounts.update")(function* (id, patch) {
           return (yield* users.update(id, patch)) ?? (yield* new TokenInvalid())
         }),
-        changePassword: Effect.fn("Accounts.changePassword")(function* (user, current, next) {
-          const stored = yield* confirm(user.id, current)
-          yield* passwords.check("/new_password", next, yield* get(user.id))
-          const hash = yield* passwords.hash(next)
-          const changed = yield* Effect.uninterruptible(inTransaction(Effect.gen(function* () {
-            if (!(yield* users.replacePasswordHash(user.id, stored, hash))) return false
-            yield* sessionsRepo.revokeAll(user.id, "password_change", { except: user.sessionId })
-            return true
-          })))
-          // somebody else changed it in between: then the password that was sent is no longer the current one
-          if (!changed) return yield* new WrongPassword()
-          yield* securityEvent("password_changed", user.id)
-        }),
+        changePassword: retrying(
+          Effect.fn("Accounts.changePassword")(function* (
+            user: CurrentUser["Service"],
+            current: string,
+            next: string
+          ) {
+            const stored = yield* confirm(user.id, current)
+            yield* passwords.check("/new_password", next, yield* get(user.id))
+            const hash = yield* passwords.hash(next)
+            yield* toTheEnd(inTransaction(Effect.gen(function* () {
+              if (!(yield* users.replacePasswordHash(user.id, stored, hash))) return yield* new HashReplaced()
+              yield* sessionsRepo.revokeAll(user.id, "password_change", { except: user.sessionId })
+            })))
+            yield* securityEvent("password_changed", user.id)
+          }),
+          () => new WrongPassword()
+        ),
         remove: Effect.fn("Accounts.remove")(function* (user, password) {
           yield* confirm(user.id, password)
-          yield* Effect.uninterruptible(users.remove(user.id))
+          yield* toTheEnd(users.remove(user.id))
           yield* securityEvent("account_deleted", user.id)
         })
       })

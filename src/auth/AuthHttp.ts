@@ -1,5 +1,6 @@
 /** The handlers of the auth endpoints, written once for both families of paths. */
 import { Effect, Layer } from "effect"
+import { HttpServerRequest } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import type { Registration } from "../api/AuthApi.ts"
@@ -9,6 +10,7 @@ import type { SessionId } from "../domain/Session.ts"
 import type { UserPatch } from "../domain/User.ts"
 import { AccessTokens } from "./AccessTokens.ts"
 import { Accounts } from "./Accounts.ts"
+import { hasSeveralAuthorizations } from "./AuthorizationLayer.ts"
 import { Sessions } from "./Sessions.ts"
 
 const handlers = Effect.gen(function* () {
@@ -30,7 +32,8 @@ const handlers = Effect.gen(function* () {
       readonly payload: { readonly refresh_token?: string }
       readonly query: { readonly scope?: "local" | "others" | "global" }
     }) {
-      const bearer = /^bearer +(.+)$/i.exec(headers.authorization ?? "")?.[1]
+      const isAmbiguous = hasSeveralAuthorizations(yield* HttpServerRequest.HttpServerRequest)
+      const bearer = isAmbiguous ? undefined : /^bearer +(.+)$/i.exec(headers.authorization ?? "")?.[1]
       if (bearer === undefined && payload.refresh_token === undefined) return yield* new TokenMissing()
       const { sessionId, userId } = payload.refresh_token !== undefined
         ? yield* sessions.ofRefreshToken(payload.refresh_token)

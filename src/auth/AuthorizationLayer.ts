@@ -5,10 +5,11 @@ import { HttpRouter, HttpServerRequest } from "effect/http"
 import { Authorization, CurrentUser, NotReserved, OwnPath } from "../api/Authorization.ts"
 import { Forbidden, NotFound, TokenMissing } from "../api/Problems.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
+import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { Sessions } from "./Sessions.ts"
 
 /** node:http keeps the first of several Authorization headers: which one a proxy believed can't be known. */
-const isAmbiguous = (request: HttpServerRequest.HttpServerRequest): boolean => {
+export const hasSeveralAuthorizations = (request: HttpServerRequest.HttpServerRequest): boolean => {
   const raw = (request.source as IncomingMessage).rawHeaders
   let count = 0
   for (let i = 0; i < raw.length; i += 2) if (raw[i]!.toLowerCase() === "authorization") count++
@@ -22,7 +23,9 @@ const authorization = Layer.effect(
     return Authorization.of({
       bearer: Effect.fnUntraced(function* (httpEffect, { credential }) {
         const token = Redacted.value(credential)
-        if (token === "" || isAmbiguous(yield* HttpServerRequest.HttpServerRequest)) return yield* new TokenMissing()
+        if (token === "" || hasSeveralAuthorizations(yield* HttpServerRequest.HttpServerRequest)) {
+          return yield* new TokenMissing()
+        }
         const user = yield* sessions.authenticate(token)
         const info = yield* RequestInfo
         info.userId = user.id
@@ -37,7 +40,10 @@ const ownPath = Layer.succeed(
   Effect.fnUntraced(function* (httpEffect) {
     const user = yield* CurrentUser
     const { user_id } = yield* HttpRouter.params
-    if (user_id !== user.id && user_id !== user.subject) return yield* new Forbidden()
+    if (user_id !== user.id && user_id !== user.subject) {
+      yield* securityEvent("forbidden", user.id, user.sessionId)
+      return yield* new Forbidden()
+    }
     return yield* httpEffect
   })
 )

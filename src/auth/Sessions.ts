@@ -14,6 +14,7 @@ import {
   TokenInvalid
 } from "../api/Problems.ts"
 import { type Session, SessionId } from "../domain/Session.ts"
+import { toTheEnd } from "../database/ToTheEnd.ts"
 import type { UserId } from "../domain/User.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
@@ -107,7 +108,7 @@ export class Sessions extends Context.Service<Sessions, {
         refresh: Effect.fn("Sessions.refresh")(function* (refreshToken) {
           const { generation, salt, sessionId, userId } = yield* genuine(refreshToken)
           // spent or revoked wholly, even when the client goes away meanwhile
-          const outcome = yield* Effect.uninterruptible(Effect.gen(function* () {
+          const outcome = yield* toTheEnd(Effect.gen(function* () {
             const advanced = yield* repo.advance(userId, sessionId, generation)
             if (advanced !== undefined) return advanced
             return (yield* repo.revokeReused(userId, sessionId, generation)) ? "reused" : undefined

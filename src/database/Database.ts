@@ -16,12 +16,9 @@ types.register<number>(PgTypes.OID.int8, {
   decode: (bytes) => Result.succeed(Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigInt64(0)))
 }, { arrayOid: PgTypes.OID.int8Array })
 
-/**
- * What every session is started with: no statement, lock or open transaction may hold a request for long. A pooler in
- * transaction mode refuses startup parameters, so they are sent only where statements may be prepared.
- */
-const startupParameters = {
-  timezone: "UTC",
+/** No statement, lock or open transaction may hold a request for long. */
+const utc = { timezone: "UTC" }
+const limits = {
   statement_timeout: "5000",
   lock_timeout: "2000",
   idle_in_transaction_session_timeout: "10000"
@@ -30,16 +27,18 @@ const startupParameters = {
 const server = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseUrl"]>,
-  options: { readonly prepare: boolean; readonly maxConnections: number }
+  options: {
+    readonly prepare: boolean
+    readonly maxConnections: number
+    readonly startupParameters: Readonly<Record<string, string>>
+  }
 ) =>
   PgClient.layer({
     url,
     types,
     applicationName: "tasks-api",
-    prepare: options.prepare,
-    ...(options.prepare && { startupParameters }),
+    ...options,
     ...(settings.databaseCa !== undefined && { ssl: { ca: settings.databaseCa } }),
-    maxConnections: options.maxConnections,
     connectTimeout: "5 seconds",
     keepAlive: "30 seconds",
     idleTimeout: "5 minutes"
@@ -63,12 +62,14 @@ export const layer = Layer.unwrap(Effect.gen(function* () {
   if (settings.databaseUrl === undefined) return embedded(yield* open(settings.dataDir))
   return server(settings, settings.databaseUrl, {
     prepare: settings.databasePrepare,
-    maxConnections: settings.databasePoolSize
+    maxConnections: settings.databasePoolSize,
+    // a pooler in transaction mode, where statements can't be prepared, refuses startup parameters
+    startupParameters: settings.databasePrepare ? { ...utc, ...limits } : {}
   })
 }))
 
-/** One session for migrations, past any pooler. Only for a PostgreSQL server. */
+/** Sessions past any pooler, for LISTEN and for migrations, which take the time that they need. */
 export const directLayer = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseDirectUrl"]>
-) => server(settings, url, { prepare: true, maxConnections: 2 })
+) => server(settings, url, { prepare: true, maxConnections: 2, startupParameters: utc })

@@ -1,15 +1,24 @@
 /** PostgreSQL inside this process (PGlite), for development and for small installations. */
 import { PGlite } from "@electric-sql/pglite"
 import { Data, Effect } from "effect"
-import { mkdirSync, rmSync } from "node:fs"
+import { randomBytes } from "node:crypto"
+import { mkdirSync, readdirSync, rmSync } from "node:fs"
 import { connect, createServer, type Server } from "node:net"
-import { join, resolve } from "node:path"
+import { join, relative, resolve } from "node:path"
+import process from "node:process"
 import { Duplex } from "node:stream"
 
 /** Another process has the data directory open: two at once would lose rows, so the second one does not start. */
 export class DataDirInUse extends Data.TaggedError("DataDirInUse")<{ readonly directory: string }> {
   override get message() {
     return `DATA_DIR: ${this.directory} is in use by another process`
+  }
+}
+
+/** There is no such directory, and none can be made. */
+export class DataDirUnusable extends Data.TaggedError("DataDirUnusable")<{ readonly directory: string }> {
+  override get message() {
+    return `DATA_DIR: ${this.directory} must be a directory that can be made or written to, with a path of at most 88 bytes`
   }
 }
 
@@ -52,28 +61,43 @@ const answers = (path: string): Promise<boolean> =>
     probe.once("error", () => done(false))
   })
 
-/** Holds the directory for this process. A socket is given up by the kernel however the process ends. */
+/** The path of a socket has at most 107 bytes: relative to the working directory it is often shorter. */
+const shortest = (path: string): string => {
+  const fromHere = relative(process.cwd(), path)
+  return fromHere.length < path.length ? fromHere : path
+}
+
+/**
+ * Holds the directory for this process, by a socket that answers as long as the process lives, however it ends. Each
+ * process listens first and looks for others then, so of two that start at once at least one sees the other.
+ */
 const lock = Effect.fnUntraced(function* (directory: string) {
-  // the path of a socket is limited to 107 bytes: relative where that is shorter
-  const path = join(directory, "lock.sock")
-  const held = yield* Effect.promise(() => listen(path).catch(() => undefined))
-  if (held !== undefined) return held
-  if (yield* Effect.promise(() => answers(path))) return yield* new DataDirInUse({ directory: resolve(directory) })
-  rmSync(path, { force: true })
-  return yield* Effect.tryPromise({
-    try: () => listen(path),
-    catch: () => new DataDirInUse({ directory: resolve(directory) })
-  })
+  const absolute = resolve(directory)
+  const own = `lock-${randomBytes(4).toString("hex")}.sock`
+  const pathOf = (name: string) => shortest(join(absolute, name))
+  yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => listen(pathOf(own)),
+      catch: () => new DataDirUnusable({ directory: absolute })
+    }),
+    // closing it removes its file
+    (server) => Effect.promise(() => new Promise((done) => server.close(done)))
+  )
+  for (const name of readdirSync(absolute)) {
+    if (!/^lock-.*\.sock$/.test(name) || name === own) continue
+    if (yield* Effect.promise(() => answers(pathOf(name)))) return yield* new DataDirInUse({ directory: absolute })
+    rmSync(join(absolute, name), { force: true })
+  }
 })
 
 /** Opens the embedded database of a directory, or one in memory; closed with the scope. */
 export const open = Effect.fnUntraced(function* (directory: string | undefined) {
   if (directory !== undefined) {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
-    yield* Effect.acquireRelease(
-      lock(directory),
-      (server) => Effect.promise(() => new Promise((done) => server.close(done)))
-    )
+    yield* Effect.try({
+      try: () => mkdirSync(directory, { recursive: true, mode: 0o700 }),
+      catch: () => new DataDirUnusable({ directory: resolve(directory) })
+    })
+    yield* lock(directory)
   }
   return yield* Effect.acquireRelease(
     Effect.promise(() =>

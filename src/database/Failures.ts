@@ -28,7 +28,8 @@ export const transaction =
         SqlError.isSqlError(error) ? Effect.die(error) : Effect.fail(error as Exclude<E, SqlError.SqlError>)
     )
 
-const unavailableStates = /^(?:08|53|57P0|25006$)/
+// 3D000: there is no database of this name; 25006: it takes no writes, as a replica
+const unavailableStates = /^(?:08|53|57P0|25006$|3D000$)/
 const busyStates = /^(?:55P03|57014|40001|40P01)$/
 
 /** `unavailable`: the database is away or takes no work; `busy`: a wait had its limit; undefined: neither. */

@@ -26,11 +26,11 @@ const alone = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     const session = yield* sql.reserve
     const run = (text: string, parameters: ReadonlyArray<unknown> = []) =>
       session.executeUnprepared(text, parameters, undefined)
-    yield* run("set statement_timeout = 0")
-    yield* run("set lock_timeout = 0")
     yield* Effect.acquireRelease(
       run("select pg_advisory_lock($1::bigint)", [lockKey]),
-      () => Effect.ignore(run("select pg_advisory_unlock($1::bigint)", [lockKey]))
+      () => Effect.ignore(run("select pg_advisory_unlock($1::bigint)", [lockKey])),
+      // a process that is told to stop while it waits does so
+      { interruptible: true }
     )
     return yield* self
   }))

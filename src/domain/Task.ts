@@ -5,7 +5,9 @@ import { nfc, trimmed } from "./Text.ts"
 import { UserId } from "./User.ts"
 
 /** A UUIDv7 (RFC 9562), made by the server or, so that a client can create tasks while offline, by the client. */
-export const TaskId = Schema.String.check(Schema.isUUID(7)).pipe(Schema.brand("TaskId"))
+export const TaskId = Schema.String.check(Schema.isUUID(7, { message: "must be a UUIDv7" })).pipe(
+  Schema.brand("TaskId")
+)
   .annotate({
     examples: [Schema.decodeSync(Schema.String.pipe(Schema.brand("TaskId")))("0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")]
   })
@@ -23,9 +25,8 @@ const Description = Schema.NullOr(nfc(0, 1_000, { examples: ["The ferns every ot
 const Tags = Schema.Array(trimmed(1, 50)).check(
   Schema.isMaxLength(20),
   Schema.makeFilter(
-    (tags) => new Set(tags.map((tag) => tag.toLowerCase())).size === tags.length || "tags that differ",
+    (tags) => new Set(tags.map((tag) => tag.toLowerCase())).size === tags.length || "must differ in more than case",
     {
-      expected: "tags that differ in more than case",
       toJsonSchema: () => ({ uniqueItems: true })
     }
   )

@@ -2,9 +2,11 @@
  * What wraps every request: its id, its address, its limits, the problem that any failure becomes, the headers of every
  * answer, and the line it leaves in the log.
  */
-import { Cause, Clock, Duration, Effect, Layer, Metric, type Types } from "effect"
+import type { IncomingMessage } from "node:http"
+import { Cause, Clock, Effect, Layer, Metric, Option, type Types } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import {
+  Headers,
   HttpMiddleware,
   HttpRouter,
   HttpServerError,
@@ -26,9 +28,14 @@ import { Settings } from "../Settings.ts"
 import { allowedMethods } from "./AllowedMethods.ts"
 import { Draining } from "./Draining.ts"
 import { RequestInfo } from "./RequestInfo.ts"
+import { securityHeaders } from "./SecurityHeaders.ts"
+import { within } from "./Within.ts"
 
-/** The longest a request may take; bulk requests will have their own. */
-const timeLimit = Duration.seconds(10)
+/** Milliseconds that a request may take once its body has arrived; bulk requests will have their own. */
+const timeLimit = 10_000
+
+/** A body that arrives slowly has a limit of its own, at the socket. */
+const isArriving = ({ source }: HttpServerRequest.HttpServerRequest) => !(source as IncomingMessage).complete
 
 /** Seconds after which a busy or recovering server should be asked again. */
 const retryAfter = "1"
@@ -63,14 +70,6 @@ const recover = (cause: Cause.Cause<unknown>, request: HttpServerRequest.HttpSer
   }
   if (HttpServerRespondable.isRespondable(error)) return HttpServerRespondable.toResponse(error)
   return Effect.flatMap(defect(cause), HttpServerRespondable.toResponse)
-}
-
-/** OWASP's REST security cheat sheet; what is specific to a page, that page sets itself. */
-const securityHeaders = {
-  "x-content-type-options": "nosniff",
-  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-  "referrer-policy": "no-referrer",
-  "cache-control": "no-store"
 }
 
 /** Ids that a proxy or a client gives are kept where they are harmless in a log. */
@@ -117,10 +116,12 @@ const edge = HttpRouter.middleware(
         const secure = request.protocol === "https"
         const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
           ? HttpServerRespondable.toResponse(new HttpsRequired())
-          : Effect.timeoutOrElse(app, {
-            duration: timeLimit,
-            orElse: () => HttpServerRespondable.toResponse(new Overloaded())
-          })
+          : within(
+            timeLimit,
+            app,
+            HttpServerRespondable.toResponse(new Overloaded()),
+            () => isArriving(request) && !draining.started.isOpen()
+          )
         const response = yield* Effect.catchCause(
           admitted,
           (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : recover(cause, request)
@@ -197,7 +198,26 @@ const edge = HttpRouter.middleware(
       settings.corsOrigins.length > 0 && headers["origin"] !== undefined &&
       (method !== "OPTIONS" || headers["access-control-request-method"] !== undefined)
 
-    const forwarded = HttpMiddleware.xForwardedHeaders({ trustedProxies: settings.trustedProxies })
+    const believed = HttpMiddleware.xForwardedHeaders({ trustedProxies: settings.trustedProxies })
+
+    /**
+     * Most proxies append to X-Forwarded-For and set one X-Forwarded-Proto, that of their own client; what decides
+     * whether they are believed wants one for each address.
+     */
+    const forwarded = <A, E, R>(app: Effect.Effect<A, E, R | HttpServerRequest.HttpServerRequest>) =>
+      Effect.updateService(app, HttpServerRequest.HttpServerRequest, (request) => {
+        const protocol = request.headers["x-forwarded-proto"]
+        if (protocol === undefined || protocol.includes(",")) return request
+        const addresses = request.headers["x-forwarded-for"] ?? Option.getOrElse(request.peerAddress, () => "")
+        return request.modify({
+          headers: Headers.setAll(request.headers, {
+            "x-forwarded-for": addresses,
+            "x-forwarded-proto": addresses.split(",").fill(protocol).join(",")
+          }),
+          peerAddress: request.peerAddress,
+          remoteAddress: request.remoteAddress
+        })
+      })
 
     // nothing is left unhandled; the type says otherwise because a router asks middleware to let its failures through
     return (app: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled>): Effect.Effect<
@@ -206,10 +226,10 @@ const edge = HttpRouter.middleware(
       HttpServerRequest.HttpServerRequest
     > => {
       const crossOrigin = cors(app)
-      return forwarded(identified(Effect.flatMap(
+      return forwarded(believed(identified(Effect.flatMap(
         HttpServerRequest.HttpServerRequest,
         (request) => isCrossOrigin(request) ? crossOrigin : app
-      )))
+      ))))
     }
   }),
   { global: true }

@@ -1,11 +1,11 @@
 /** The middleware that api/Idempotency.ts declares. */
 import { createHash } from "node:crypto"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SqlClient } from "effect/sql"
 import { CurrentUser } from "../api/Authorization.ts"
-import { Idempotent, Replay } from "../api/Idempotency.ts"
-import { IdempotencyInFlight, IdempotencyKeyReused, MalformedHeader } from "../api/Problems.ts"
+import { IdempotencyKey, Idempotent, Replay } from "../api/Idempotency.ts"
+import { IdempotencyInFlight, IdempotencyKeyReused } from "../api/Problems.ts"
 import { classify, transaction } from "../database/Failures.ts"
 import type { UserId } from "../domain/User.ts"
 import { requestTarget } from "./RequestTarget.ts"
@@ -13,8 +13,7 @@ import { requestTarget } from "./RequestTarget.ts"
 /** How long a key is kept. */
 export const keyLifetime = "24 hours"
 
-/** 1 to 255 visible ASCII characters and spaces, as a header can carry them everywhere. */
-const wellFormed = /^[\x20-\x7e]{1,255}$/
+const isKey = Schema.is(IdempotencyKey)
 
 interface StoredAnswer {
   readonly request_hash: Uint8Array
@@ -70,9 +69,9 @@ export const layer = Layer.effect(
     return Idempotent.of(Effect.fnUntraced(function* (httpEffect, { endpoint }) {
       const request = yield* HttpServerRequest.HttpServerRequest
       const key = request.headers["idempotency-key"]
-      if (key === undefined) return yield* Effect.provideService(httpEffect, Replay, { answer: Effect.undefined })
-      if (!wellFormed.test(key)) {
-        return yield* new MalformedHeader({ detail: "Idempotency-Key has 1 to 255 visible ASCII characters." })
+      // a malformed one is refused where the headers are decoded
+      if (key === undefined || !isKey(key)) {
+        return yield* Effect.provideService(httpEffect, Replay, { answer: Effect.undefined })
       }
       const user = yield* CurrentUser
       // the body was read before, by the middleware around this one

@@ -6,6 +6,7 @@ import { Effect, Layer } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { problemCatalog, type ProblemCode } from "../api/ProblemCatalog.ts"
 import { Settings } from "../Settings.ts"
+import { securityHeaders } from "./SecurityHeaders.ts"
 
 /** Milliseconds and bytes. Keep-alive is longer than the 60 s that load balancers keep idle connections for. */
 const limits = {
@@ -22,18 +23,27 @@ const codes: Record<string, ProblemCode> = {
   ERR_HTTP_REQUEST_TIMEOUT: "request_timeout"
 }
 
-const refuse = (error: NodeJS.ErrnoException, socket: Socket) => {
+const refuse = (run: (effect: Effect.Effect<void>) => void) => (error: NodeJS.ErrnoException, socket: Socket) => {
   if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy()
   const code = codes[error.code ?? ""] ?? "malformed_request"
   const { meaning, status, title } = problemCatalog[code]
   const id = SecureRandom.uuidV7Unsafe()
+  run(
+    Effect.logInfo("request").pipe(Effect.annotateLogs({
+      event: "request",
+      request_id: id,
+      method: "none",
+      route: "none",
+      status,
+      address: socket.remoteAddress ?? null
+    }))
+  )
   const body = JSON.stringify({ type: `/problems/${code}`, title, status, detail: meaning, code, request_id: id })
   socket.end([
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     "content-type: application/problem+json",
     `content-length: ${Buffer.byteLength(body)}`,
-    "x-content-type-options: nosniff",
-    "cache-control: no-store",
+    ...Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}`),
     `x-request-id: ${id}`,
     "connection: close",
     "",
@@ -41,17 +51,28 @@ const refuse = (error: NodeJS.ErrnoException, socket: Socket) => {
   ].join("\r\n"))
 }
 
-const make = (): Server => {
+const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
   const server = createServer(limits)
   server.maxRequestsPerSocket = 1_000
   server.maxConnections = 10_000
-  server.on("clientError", refuse)
+  server.on("clientError", refuse(run))
+  // once it closes, nobody watches connections that never sent a whole head
+  const waiting = new Set<Socket>()
+  server.on("connection", (socket) => waiting.add(socket.once("close", () => waiting.delete(socket))))
+  server.on("request", ({ socket }, response) => {
+    waiting.delete(socket)
+    response.once("close", () => socket.destroyed || waiting.add(socket))
+  })
+  const close = server.close.bind(server)
+  server.close = (callback) => {
+    for (const socket of waiting) socket.destroy()
+    return close(callback)
+  }
   return server
 }
 
-export const layer = Layer.unwrap(
-  Effect.map(
-    Settings,
-    ({ host, port }) => NodeHttpServer.layer(make, { host, port, gracefulShutdownTimeout: "20 seconds" })
-  )
-)
+export const layer = Layer.unwrap(Effect.gen(function* () {
+  const { host, port } = yield* Settings
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  return NodeHttpServer.layer(make(run), { host, port, gracefulShutdownTimeout: "20 seconds" })
+}))

@@ -3,7 +3,7 @@ import type { IncomingMessage } from "node:http"
 import { Context, Data, Effect, Layer, type Types } from "effect"
 import { HttpServerRequest, UrlParams } from "effect/http"
 import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
-import { MalformedBody, TooLarge, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
+import { MalformedBody, MalformedHeader, TooLarge, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
 import { BodyLimit, BodyOptional, Faults, RequestBody } from "../api/Requests.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { faultsOf } from "./ValidationFaults.ts"
@@ -11,12 +11,20 @@ import { faultsOf } from "./ValidationFaults.ts"
 const faults = Layer.succeed(Faults, (httpEffect, { endpoint }) =>
   Effect.flatMap(RequestInfo, (info) => {
     info.route = endpoint.path
-    return Effect.catch(httpEffect, (error): Effect.Effect<never, ValidationFailed | Types.unhandled> => {
-      if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error)
-      return error.kind === "Body" || error.kind === "ResponseHeaders"
-        ? Effect.die(error.cause)
-        : Effect.fail(new ValidationFailed({ errors: faultsOf(error) }))
-    })
+    return Effect.catch(
+      httpEffect,
+      (error): Effect.Effect<never, ValidationFailed | Types.unhandled> => {
+        if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error)
+        if (error.kind === "Headers") {
+          const [fault] = faultsOf(error)
+          // the endpoints whose headers have a form declare this problem themselves
+          return Effect.fail(new MalformedHeader({ detail: `${fault?.pointer} ${fault?.detail}` }) as never)
+        }
+        return error.kind === "Body" || error.kind === "ResponseHeaders"
+          ? Effect.die(error.cause)
+          : Effect.fail(new ValidationFailed({ errors: faultsOf(error) }))
+      }
+    )
   }))
 
 /** The media type of a request without its parameters; a missing one counts as JSON. */

@@ -3,7 +3,26 @@ import { SchemaAST, SchemaIssue } from "effect"
 import type { HttpApiError } from "effect/http-api"
 import type { Fault } from "../api/Problems.ts"
 
-const describe = SchemaIssue.makeFormatterDefault()
+const format = SchemaIssue.makeFormatterDefault()
+
+const types: Partial<Record<SchemaAST.AST["_tag"], string>> = {
+  String: "a string",
+  Number: "a number",
+  Boolean: "true or false",
+  Arrays: "an array",
+  Objects: "an object"
+}
+
+/** What the value must be, in words for a developer; never the value. */
+const describe = (issue: SchemaIssue.Issue): string => {
+  if (issue._tag === "MissingKey") return "is required"
+  const type = issue._tag === "InvalidType" ? types[issue.ast._tag] : undefined
+  return type === undefined
+    ? format(issue).replace(/\n\s*at .*$/s, "").replace(/^Expected /, "must be ").replaceAll(" | ", " or ")
+      // named schemas are objects; their names are ours, not the client's
+      .replace(/^must be [A-Z]\w*(?: or [A-Z]\w*)*$/, "must be an object")
+    : `must be ${type}`
+}
 
 const codes: Partial<Record<SchemaIssue.Issue["_tag"], string>> = {
   MissingKey: "required",
@@ -35,7 +54,11 @@ const locate = (issue: SchemaIssue.Issue, path: ReadonlyArray<PropertyKey>, code
       return locate(issue.issue, path, code)
     case "Filter": {
       const own = issue.filter.annotations?.["faultCode"]
-      return locate(issue.issue, path, typeof own === "string" ? own : code)
+      const ownCode = typeof own === "string" ? own : code
+      // what a filter expects is known to the filter, not to the issue in it
+      return issue.issue._tag === "InvalidValue"
+        ? [{ path, code: ownCode ?? "invalid_value", detail: describe(issue) }]
+        : locate(issue.issue, path, ownCode)
     }
     case "AnyOf":
       if (issue.issues.length > 0) {
@@ -48,7 +71,7 @@ const locate = (issue: SchemaIssue.Issue, path: ReadonlyArray<PropertyKey>, code
     isUnknownMember(issue) ? { path, code: "unknown_member", detail: "is not a known member" } : {
       path,
       code: code ?? codes[issue._tag] ?? "invalid_value",
-      detail: describe(issue).replace(/\n\s*at .*$/s, "")
+      detail: describe(issue)
     }
   ]
 }
@@ -60,10 +83,15 @@ const pointers: Record<string, (path: ReadonlyArray<PropertyKey>) => string> = {
   Headers: ([name = ""]) => `${String(name)}:`
 }
 
-/** Where a request does not fit its endpoint's schemas. */
-export const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<Fault> =>
-  locate(error.cause.issue, []).map(({ code, detail, path }) => ({
-    pointer: pointers[error.kind]?.(path) ?? "",
-    code: code === "unknown_member" && error.kind === "Query" ? "unknown_parameter" : code,
-    detail
-  }))
+/** Where a request does not fit its endpoint's schemas. A value that fails several checks has one fault. */
+export const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<Fault> => {
+  const faults = new Map<string, Fault>()
+  for (const { code, detail, path } of locate(error.cause.issue, [])) {
+    const pointer = pointers[error.kind]?.(path) ?? ""
+    const fault = code === "unknown_member" && error.kind === "Query"
+      ? { pointer, code: "unknown_parameter", detail: "is not a known parameter" }
+      : { pointer, code, detail }
+    if (!faults.has(pointer)) faults.set(pointer, fault)
+  }
+  return [...faults.values()]
+}

@@ -1,6 +1,6 @@
 /** The handlers of the system endpoints. */
 import { timingSafeEqual } from "node:crypto"
-import { Duration, Effect, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
 import { SqlClient } from "effect/sql"
@@ -8,7 +8,11 @@ import { Api } from "../api/Api.ts"
 import { problemCatalog } from "../api/ProblemCatalog.ts"
 import { DatabaseUnavailable, NotFound, Overloaded, TokenInvalid, TokenMissing } from "../api/Problems.ts"
 import { Draining } from "../http/Draining.ts"
+import { within } from "../http/Within.ts"
 import { Settings } from "../Settings.ts"
+
+/** Milliseconds until readiness is answered: shorter than any load balancer's patience. */
+const patience = 2_000
 
 const ok = { status: "ok" } as const
 
@@ -25,15 +29,11 @@ export const layer = HttpApiBuilder.group(
     const draining = yield* Draining
     const sql = yield* SqlClient.SqlClient
 
+    const unavailable = Effect.fail(new DatabaseUnavailable())
     const ready = () =>
       draining.started.isOpen()
         ? Effect.fail(new Overloaded({ detail: "The server is stopping." }))
-        : sql`select 1`.pipe(
-          Effect.as(ok),
-          // shorter than any load balancer's patience
-          Effect.timeout(Duration.seconds(2)),
-          Effect.catchCause(() => Effect.fail(new DatabaseUnavailable()))
-        )
+        : Effect.catchCause(within(patience, Effect.as(sql`select 1`, ok), unavailable), () => unavailable)
 
     return group.handleAll({
       live: () => Effect.succeed(ok),

@@ -3,28 +3,20 @@ import { createHash } from "node:crypto"
 import { Context, Effect, Layer, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { defaultLimit } from "../api/Pagination.ts"
-import {
-  IdReused,
-  IfMatchRequired,
-  InvalidCursor,
-  MalformedHeader,
-  NotFound,
-  StaleVersion,
-  TokenInvalid
-} from "../api/Problems.ts"
+import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion, TokenInvalid } from "../api/Problems.ts"
 import type { ListQuery } from "../api/TasksApi.ts"
+import { entityTags } from "../domain/EntityTags.ts"
 import { defaults, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
-import { parseEntityTags } from "./Preconditions.ts"
 import { type ExpectedVersions, TasksRepo } from "./TasksRepo.ts"
 
 /** The time of creation, as the database writes it, and the id. */
 const listPosition = Schema.fromJsonString(Schema.Tuple([Schema.String, TaskId]))
 
 /** What a conditional write can fail with. */
-export type WriteProblem = NotFound | StaleVersion | IfMatchRequired | MalformedHeader
+export type WriteProblem = NotFound | StaleVersion | IfMatchRequired
 
 export class Tasks extends Context.Service<Tasks, {
   /**
@@ -58,34 +50,22 @@ export class Tasks extends Context.Service<Tasks, {
       const cursors = yield* Cursors
       const { requireIfMatch } = yield* Settings
 
-      const expectedVersions = Effect.fnUntraced(function* (
-        ifMatch: string | undefined
-      ): Effect.fn.Return<ExpectedVersions, MalformedHeader | IfMatchRequired> {
-        if (ifMatch === undefined) return requireIfMatch ? yield* new IfMatchRequired() : undefined
-        const tags = yield* parseEntityTags(ifMatch, "differs")
-        return tags.any ? undefined : tags.versions
-      })
-
-      /** A write that found no row: the task is not there, or not at an expected version. */
+      /**
+       * A write of what `find` finds, at one of the expected versions. One that has no effect tells by a second look
+       * whether the task is not there or at another version; 404 comes before what is wrong with the precondition.
+       */
       const conditional = Effect.fnUntraced(function* (
-        userId: UserId,
-        id: TaskId,
         ifMatch: string | undefined,
+        find: Effect.Effect<Task | undefined>,
         write: (expected: ExpectedVersions) => Effect.Effect<Task | undefined>
       ): Effect.fn.Return<Task, WriteProblem> {
-        const expected = yield* expectedVersions(ifMatch).pipe(
-          // a task that is not there is 404 before it is asked which version of it is meant
-          Effect.catchTag(
-            "if_match_required",
-            (problem) =>
-              Effect.flatMap(repo.get(userId, id), (task) => Effect.fail(task === undefined ? new NotFound() : problem))
-          )
-        )
-        const written = yield* write(expected)
-        if (written !== undefined) {
-          return written
+        if (ifMatch === undefined && requireIfMatch) {
+          return yield* (yield* find) === undefined ? new NotFound() : new IfMatchRequired()
         }
-        const current = expected === undefined ? undefined : yield* repo.get(userId, id)
+        const tags = ifMatch === undefined ? { any: true, versions: [] } : entityTags(ifMatch, "differs")
+        const written = yield* write(tags.any ? undefined : tags.versions)
+        if (written !== undefined) return written
+        const current = tags.any ? undefined : yield* find
         return yield* current === undefined ? new NotFound() : new StaleVersion({ current })
       })
 
@@ -120,24 +100,27 @@ export class Tasks extends Context.Service<Tasks, {
           }
         }),
         update: Effect.fn("Tasks.update")((userId, id, members, ifMatch) =>
-          conditional(userId, id, ifMatch, (expected) => repo.update(userId, id, members, expected))
+          conditional(ifMatch, repo.get(userId, id), (expected) => repo.update(userId, id, members, expected))
         ),
         remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) =>
-          conditional(userId, id, ifMatch, (expected) => repo.remove(userId, id, expected))
+          conditional(ifMatch, repo.get(userId, id), (expected) => repo.remove(userId, id, expected))
         ),
-        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) =>
-          conditional(
-            userId,
-            id,
+        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => {
+          const find = repo.getRestorable(userId, id)
+          return conditional(
             ifMatch,
+            find,
             (expected) =>
               Effect.flatMap(
                 repo.restore(userId, id, expected),
                 (restored) =>
-                  restored === undefined && expected === undefined ? repo.get(userId, id) : Effect.succeed(restored)
+                  restored !== undefined ? Effect.succeed(restored) : Effect.map(
+                    find,
+                    (task) => task?.deleted_at === null && (expected?.includes(task.version) ?? true) ? task : undefined
+                  )
               )
           )
-        )
+        })
       })
     })
   )

@@ -6,6 +6,7 @@ import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
 import { Replay } from "../api/Idempotency.ts"
 import { CreatedTask, type ListQuery, NotModified } from "../api/TasksApi.ts"
+import { entityTags } from "../domain/EntityTags.ts"
 import {
   defaults,
   type TaskCreate,
@@ -15,7 +16,6 @@ import {
   type TaskUpdate
 } from "../domain/Task.ts"
 import { requestTarget } from "../http/RequestTarget.ts"
-import { parseEntityTags } from "./Preconditions.ts"
 import { Tasks } from "./Tasks.ts"
 
 interface One {
@@ -69,7 +69,7 @@ const handlers = Effect.gen(function* () {
       const user = yield* CurrentUser
       const task = yield* tasks.get(user.id, params.id)
       if (headers["if-none-match"] === undefined) return task
-      const { any, versions } = yield* parseEntityTags(headers["if-none-match"], "matches")
+      const { any, versions } = entityTags(headers["if-none-match"], "matches")
       return any || versions.includes(task.version) ? new NotModified({ etag: `"${task.version}"` }) : task
     }),
     patch: once((request: One & { readonly payload: TaskPatch }) => update(request, fromPatch(request.payload))),

@@ -37,6 +37,8 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   readonly insert: (userId: UserId, task: NewTask) => Effect.Effect<Task | undefined>
   /** A live task. */
   readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task | undefined>
+  /** A task that is live or can be restored. */
+  readonly getRestorable: (userId: UserId, id: TaskId) => Effect.Effect<Task | undefined>
   /** A task, live or deleted, and whether it was created by a request with this hash. */
   readonly findCreated: (userId: UserId, id: TaskId, creationHash: Uint8Array | undefined) => Effect.Effect<
     { readonly task: Task; readonly isSame: boolean } | undefined
@@ -108,6 +110,13 @@ export class TasksRepo extends Context.Service<TasksRepo, {
           }).pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie),
         get: (userId, id) =>
           sql<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
+            Effect.map(([row]) => row && toTask(row)),
+            Effect.orDie
+          ),
+        getRestorable: (userId, id) =>
+          sql<TaskRow>`
+          select ${columns} from tasks
+          where user_id = ${userId} and id = ${id} and (${live} or ${restorable})`.pipe(
             Effect.map(([row]) => row && toTask(row)),
             Effect.orDie
           ),

@@ -12,6 +12,7 @@ export type SecurityEvent =
   | "password_changed"
   | "confirmation_failed"
   | "account_deleted"
+  | "forbidden"
 
 /**
  * One log line with who, what, and from where; the time and the request's id come with every line. `userId` is null

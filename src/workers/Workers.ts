@@ -8,7 +8,7 @@ const pause = Duration.minutes(10)
 const repeatedly = <A, E, R>(name: string, work: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     yield* Effect.sleep(Duration.times(pause, yield* Random.next))
-    yield* Effect.forever(Effect.andThen(
+    return yield* Effect.forever(Effect.andThen(
       Effect.catchCause(work, (cause) => Effect.logWarning(`worker failed: ${name}`, cause)),
       Effect.sleep(pause)
     ))
