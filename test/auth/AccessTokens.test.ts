@@ -140,8 +140,11 @@ describe("the Authorization header", () => {
     const line = `Authorization: Bearer ${user.access_token}`
     const once = await sendBytes(server, head("GET /api/v1/auth/me", "Host: localhost", line, "Connection: close"))
     expect(once.statuses).toEqual([200])
-    for (const lines of [[line, line], [line, "Authorization: Basic YTpi"], ["Authorization: Bearer x", line]]) {
-      const request = head("GET /api/v1/auth/me", "Host: localhost", ...lines, "Connection: close")
+    const twice = [[line, line], [line, "Authorization: Basic YTpi"], ["Authorization: Bearer x", line]].flatMap(
+      (lines) => ["GET /api/v1/auth/me", "POST /api/v1/auth/logout"].map((target) => [target, ...lines] as const)
+    )
+    for (const [target, ...lines] of twice) {
+      const request = head(target, "Host: localhost", ...lines, "Connection: close")
       const answer = await sendBytes(server, request)
       expect(answer.statuses).toEqual([401])
       expect(headerIn(answer.text, "www-authenticate")).toMatch(/^Bearer realm="[^"]+"$/)

@@ -285,6 +285,27 @@ describe("an older hash", () => {
     expectProblem(await signIn(account.email, account.password), 401, "invalid_credentials")
   })
 
+  it("that many logins replace at once refuses none of them", async () => {
+    for (let round = 0; round < 3; round++) {
+      const account = await server.register()
+      const slow = bcrypt(password, { cost: 10 })
+      await server.sql("update users set password_hash = $1 where id = $2", [slow, account.id])
+      const answers = await Promise.all(Array.from({ length: 6 }, () => signIn(account.email, password)))
+      expect(answers.map(({ status }) => status)).toEqual(Array<number>(6).fill(200))
+      expect(await storedHash(account.id)).toMatch(current)
+    }
+  })
+
+  it.each(["$argon2id$garbage", "$argon2id$v=19$m=1", "$2a$12$short", "$2b$99$" + "a".repeat(53), "plain text"])(
+    "that is none, %s, lets nobody in and tells nothing",
+    async (hash) => {
+      const account = await server.register()
+      await server.sql("update users set password_hash = $1 where id = $2", [hash, account.id])
+      expectProblem(await signIn(account.email, account.password), 401, "invalid_credentials")
+      expectProblem(await signIn(account.email, hash), 401, "invalid_credentials")
+    }
+  )
+
   it("is enough to change the password", async () => {
     const account = await server.register()
     await server.sql("update users set password_hash = $1 where id = $2", [imported, account.id])

@@ -62,7 +62,14 @@ const matrix = families.flatMap(({ name, tasks }, index) =>
 
 describe.each(matrix)("If-Match of $write.name under $name", ({ tasks, write: { method, body }, success }) => {
   it("lets the current version through, alone, in a list, or as *", async () => {
-    for (const value of [(tag: string) => tag, (tag: string) => `"x", ${tag}`, () => "*"]) {
+    const forms: ReadonlyArray<(tag: string) => string> = [
+      (tag) => tag,
+      (tag) => `"x", ${tag}`,
+      // a tag may hold a comma, and elements of a list may be empty (RFC 9110 8.8.3 and 5.6.1)
+      (tag) => `"a,b", ,${tag},`,
+      () => "*"
+    ]
+    for (const value of forms) {
       const task = await changed()
       const headers = { "if-match": value(`"${task.version}"`) }
       const answer = having(success, await call(method, `${tasks(user)}/${task.id}`, headers, body))
@@ -104,7 +111,9 @@ describe.each(matrix)("If-Match of $write.name under $name", ({ tasks, write: { 
     expect(await read(server, user, task.id)).toEqual(task)
   })
 
-  it("is decided after 404 and after validation", async () => {
+  it("is decided after 404 and after validation, but refused before them where it is malformed", async () => {
+    const malformed = { "if-match": "0" }
+    expectProblem(await call(method, `${tasks(user)}/${newId()}`, malformed, body), 400, "malformed_header")
     const headers = { "if-match": '"0"' }
     expectProblem(await call(method, `${tasks(user)}/${newId()}`, headers, body), 404, "not_found")
     expectProblem(await call(method, `${tasks(user)}/not-a-uuid`, headers, body), 422, "validation_failed")
@@ -118,6 +127,43 @@ describe.each(matrix)("If-Match of $write.name under $name", ({ tasks, write: { 
     const task = await changed()
     await call("DELETE", `/api/v1/tasks/${task.id}`, {})
     expectProblem(await call(method, `${tasks(user)}/${task.id}`, { "if-match": "*" }, body), 404, "not_found")
+  })
+})
+
+describe("If-Match of restore", () => {
+  const restore = (id: string, headers: Record<string, string>) => call("POST", `/api/v1/tasks/${id}/restore`, headers)
+  const deleted = async () => {
+    const task = await changed()
+    having(200, await call("DELETE", `/api/v1/tasks/${task.id}`, {}))
+    return { ...task, version: task.version + 1 }
+  }
+
+  it("means the version of the deletion", async () => {
+    const task = await deleted()
+    const stale = await restore(task.id, { "if-match": `"${task.version - 1}"` })
+    expectProblem(stale, 412, "stale_version")
+    expect(stale.json.current).toMatchObject({ id: task.id, version: task.version })
+    expect(stale.json.current.deleted_at).not.toBeNull()
+    const restored = having(200, await restore(task.id, { "if-match": `"${task.version}"` })).json
+    expect(restored).toMatchObject({ version: task.version + 1, deleted_at: null })
+  })
+
+  it("lets a live task stay as it is at its own version, and is 412 at another", async () => {
+    const task = await changed()
+    expect(having(200, await restore(task.id, { "if-match": `"${task.version}"` })).json).toEqual(task)
+    expectProblem(await restore(task.id, { "if-match": '"0"' }), 412, "stale_version")
+    expect(having(200, await restore(task.id, {})).json).toEqual(task)
+  })
+
+  it("is 404 when the time to restore is over", async () => {
+    const task = await deleted()
+    await server.sql("update tasks set deleted_at = now() - interval '31 days' where user_id = $1 and id = $2", [
+      user.id,
+      task.id
+    ])
+    for (const headers of [{}, { "if-match": `"${task.version}"` }, { "if-match": '"0"' }]) {
+      expectProblem(await restore(task.id, headers), 404, "not_found")
+    }
   })
 })
 
