@@ -139,8 +139,9 @@ export const problemCatalog = {
   },
   cursor_expired: {
     status: 410,
-    title: "The cursor is too old",
-    meaning: "Deletions that this client would need to know of are no longer kept.",
+    title: "The cursor is of no use any more",
+    meaning: "Deletions that this client would need to know of are no longer kept, or the server was set back to an " +
+      "earlier state.",
     remedy: "Read the changes without `since` and replace the local copy by them."
   },
   stale_version: {

@@ -15,7 +15,7 @@ import {
   WrongPassword
 } from "../api/Problems.ts"
 import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
-import { transaction } from "../database/Failures.ts"
+import { transaction } from "../database/Transaction.ts"
 import { toTheEnd } from "../database/ToTheEnd.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { type PasswordHash, Passwords } from "./Passwords.ts"

@@ -4,6 +4,7 @@ import { SqlClient } from "effect/sql"
 import { EmailTaken, UsernameTaken } from "../api/Problems.ts"
 import { WakeUps } from "../changes/WakeUps.ts"
 import { orConflict } from "../database/Failures.ts"
+import { transaction } from "../database/Transaction.ts"
 import { type User, UserId, type UserPatch } from "../domain/User.ts"
 import type { PasswordHash } from "./Passwords.ts"
 
@@ -117,10 +118,10 @@ export class UsersRepo extends Context.Service<UsersRepo, {
           ),
         remove: (id) =>
           // writers take the sequence row before anything else: so does this, or the two could wait for each other
-          sql.withTransaction(Effect.andThen(
+          transaction(sql)(Effect.andThen(
             sql`select 1 from user_sequences where user_id = ${id} for update`,
             sql`delete from users where id = ${id}`
-          )).pipe(Effect.andThen(wakeUps.wake(id)), Effect.orDie)
+          )).pipe(Effect.andThen(wakeUps.wake(id)))
       })
     })
   )

@@ -1,5 +1,5 @@
 /** What a client reads to keep a copy of a user's tasks in step. */
-import { Cause, Context, Effect, Layer, Option, Schema, Stream } from "effect"
+import { Cause, Clock, Context, Effect, type Latch, Layer, Schema, Stream } from "effect"
 import type { CurrentUser } from "../api/Authorization.ts"
 import type { ChangesPage } from "../api/ChangesApi.ts"
 import { CursorExpired, type InvalidCursor, TokenInvalid } from "../api/Problems.ts"
@@ -20,11 +20,18 @@ const streamLimit = 100
 /** Milliseconds between comments on a silent stream: shorter than proxies keep a silent connection. */
 const heartbeat = 15_000
 
+/** Milliseconds that a client may leave what was sent untaken. */
+const patience = 60_000
+
 const feedPosition = Schema.fromJsonString(Schema.Tuple([Schema.Int, Schema.Int]))
 const encodeTask = Schema.encodeSync(Schema.fromJsonString(Task))
 
-/** Tombstones are gone that this reader needs: of tasks that it may have, deleted after where it is. */
-const isTooOld = (feed: Feed, { floor, version }: FeedPosition) => feed.purgedVersion > Math.max(floor, version)
+/**
+ * This reader has to begin again: tombstones are gone of tasks that it may have, deleted after where it is, or it comes
+ * from a future that a restored backup knows nothing of.
+ */
+const isLost = (feed: Feed, { floor, version }: FeedPosition) =>
+  feed.purgedVersion > Math.max(floor, version) || version > feed.lastVersion
 
 export class Changes extends Context.Service<Changes, {
   /**
@@ -37,12 +44,16 @@ export class Changes extends Context.Service<Changes, {
   ) => Effect.Effect<ChangesPage, InvalidCursor | CursorExpired | TokenInvalid>
   /**
    * The text of an event stream (WHATWG HTML 9.2) that goes on after a cursor, else from now. It ends when the session
-   * ends and when the server drains; a client that reads slowly makes it wait, and loses nothing.
+   * ends and when the server drains; a client that reads slowly makes it wait, and loses nothing. `abandoned` ends when
+   * a client that takes nothing any more has to be cut off.
    */
   readonly stream: (
     user: CurrentUser["Service"],
     lastEventId: string | undefined
-  ) => Effect.Effect<Stream.Stream<string>, InvalidCursor | TokenInvalid>
+  ) => Effect.Effect<
+    { readonly text: Stream.Stream<string>; readonly abandoned: Effect.Effect<void> },
+    InvalidCursor | TokenInvalid
+  >
 }>()("tasks-api/changes/Changes") {
   static readonly layer = Layer.effect(
     Changes,
@@ -72,33 +83,50 @@ export class Changes extends Context.Service<Changes, {
       const event = (name: string, id: string, data: string) => `event: ${name}\nid: ${id}\ndata: ${data}\n\n`
 
       /** The next part of a stream and where it stands then; undefined at its end. */
-      const next = Effect.fnUntraced(function* (
-        user: CurrentUser["Service"],
-        after: FeedPosition,
-        wakeUp: Effect.Success<ReturnType<typeof wakeUps.subscribe>>
-      ) {
+      const next = Effect.fnUntraced(
+        function* (user: CurrentUser["Service"], after: FeedPosition, wakeUp: Latch.Latch) {
+          const begin = yield* Clock.currentTimeMillis
+          while (true) {
+            if (draining.started.isOpen()) return undefined
+            // closed before the feed is read: a change that comes after that opens it again
+            wakeUp.closeUnsafe()
+            const remaining = yield* sessions.remaining(user)
+            const feed = remaining > 0 ? yield* repo.read(user.id, after, streamLimit) : undefined
+            if (feed === undefined) return undefined
+            if (isLost(feed, after)) {
+              const now = { version: feed.lastVersion, floor: feed.lastVersion }
+              return [event("resync", cursor(user.id, now), "{}"), now] as const
+            }
+            const last = feed.tasks.at(-1)
+            if (last !== undefined) {
+              const text = feed.tasks.map((task) =>
+                event("change", cursor(user.id, { ...after, version: task.version }), encodeTask(task))
+              )
+              return [text.join(""), { ...after, version: last.version }] as const
+            }
+            const silence = (yield* Clock.currentTimeMillis) - begin
+            if (silence >= heartbeat) return [": still here\n\n", after] as const
+            yield* wakes(wakeUp, Math.min(heartbeat - silence, remaining))
+          }
+        }
+      )
+
+      /** Waits for a wake-up, for the end of the server, or for so many milliseconds. */
+      const wakes = (wakeUp: Latch.Latch, milliseconds: number) =>
+        Effect.timeoutOption(Effect.raceFirst(wakeUp.await, draining.started.await), milliseconds)
+
+      /** Ends when a client that does not take what was sent has had its time, or its session has ended. */
+      const abandoned = Effect.fnUntraced(function* (user: CurrentUser["Service"], sent: { at: number | undefined }) {
+        const wakeUp = yield* wakeUps.subscribe(user.id)
         while (true) {
-          if (draining.started.isOpen()) return undefined
-          // closed before the feed is read: a change that comes after that opens it again
+          yield* wakes(wakeUp, heartbeat)
           wakeUp.closeUnsafe()
-          const remaining = yield* sessions.remaining(user)
-          const feed = remaining > 0 ? yield* repo.read(user.id, after, streamLimit) : undefined
-          if (feed === undefined) return undefined
-          if (isTooOld(feed, after)) {
-            const now = { version: feed.lastVersion, floor: feed.lastVersion }
-            return [event("resync", cursor(user.id, now), "{}"), now] as const
-          }
-          const last = feed.tasks.at(-1)
-          if (last !== undefined) {
-            const text = feed.tasks.map((task) =>
-              event("change", cursor(user.id, { ...after, version: task.version }), encodeTask(task))
-            )
-            return [text.join(""), { ...after, version: last.version }] as const
-          }
-          const woken = yield* Effect.raceFirst(wakeUp.await, draining.started.await).pipe(
-            Effect.timeoutOption(Math.min(heartbeat, remaining))
-          )
-          if (Option.isNone(woken)) return [": still here\n\n", after] as const
+          // who does read finds out by itself
+          yield* Effect.sleep("500 millis")
+          if (sent.at === undefined) continue
+          const waited = (yield* Clock.currentTimeMillis) - sent.at
+          if (waited > patience || draining.started.isOpen()) return
+          if (waited > 400 && (yield* patiently(sessions.remaining(user), heartbeat)) <= 0) return
         }
       })
 
@@ -118,7 +146,7 @@ export class Changes extends Context.Service<Changes, {
           const after = yield* positionOf(userId, query.since)
           // one more than asked tells whether there is more
           const feed = yield* read(userId, after, limit + 1)
-          if (after !== undefined && isTooOld(feed, after)) return yield* new CursorExpired()
+          if (after !== undefined && isLost(feed, after)) return yield* new CursorExpired()
           const changes = feed.tasks.slice(0, limit)
           const has_more = feed.tasks.length > limit
           const version = has_more ? changes.at(-1)!.version : feed.lastVersion
@@ -128,12 +156,24 @@ export class Changes extends Context.Service<Changes, {
           const given = yield* positionOf(user.id, lastEventId)
           const { lastVersion } = yield* read(user.id, given, 0)
           const begin = given ?? { version: lastVersion, floor: lastVersion }
-          return Stream.unwrap(Effect.map(wakeUps.subscribe(user.id), (wakeUp) =>
-            Stream.concat(
-              // an id without data: who loses the connection before the first change resumes from here
-              Stream.succeed(`retry: 1000\nid: ${cursor(user.id, begin)}\n\n`),
-              Stream.unfold(begin, (after) => patiently(next(user, after, wakeUp), [": waiting\n\n", after] as const))
-            )))
+          // since when the client has something to take
+          const sent: { at: number | undefined } = { at: undefined }
+          const follow = (wakeUp: Latch.Latch) => (after: FeedPosition) =>
+            Effect.gen(function* () {
+              sent.at = undefined
+              const part = yield* patiently(next(user, after, wakeUp), [": waiting\n\n", after] as const)
+              sent.at = yield* Clock.currentTimeMillis
+              return part
+            })
+          return {
+            text: Stream.unwrap(Effect.map(wakeUps.subscribe(user.id), (wakeUp) =>
+              Stream.concat(
+                // an id without data: who loses the connection before the first change resumes from here
+                Stream.succeed(`id: ${cursor(user.id, begin)}\n\n`),
+                Stream.unfold(begin, follow(wakeUp))
+              ))),
+            abandoned: Effect.scoped(abandoned(user, sent))
+          }
         })
       })
     })

@@ -1,6 +1,7 @@
 /** The handlers of the feed of changes, written once for both families. */
+import type { IncomingMessage } from "node:http"
 import { Effect, Layer, Stream } from "effect"
-import { HttpServerResponse } from "effect/http"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
@@ -16,8 +17,11 @@ const handlers = Effect.gen(function* () {
     }),
     stream: Effect.fnUntraced(function* ({ headers }: { readonly headers: { readonly "last-event-id"?: string } }) {
       const user = yield* CurrentUser
-      const events = yield* changes.stream(user, headers["last-event-id"])
-      return HttpServerResponse.stream(Stream.encodeText(events), {
+      const { abandoned, text } = yield* changes.stream(user, headers["last-event-id"])
+      const { source } = yield* HttpServerRequest.HttpServerRequest
+      const cutOff = Effect.andThen(abandoned, Effect.sync(() => (source as IncomingMessage).socket.destroy()))
+      const watched = Stream.unwrap(Effect.as(Effect.forkScoped(cutOff), text))
+      return HttpServerResponse.stream(Stream.encodeText(watched), {
         contentType: "text/event-stream",
         // proxies that gather what they pass on would hold events back
         headers: { "x-accel-buffering": "no" }

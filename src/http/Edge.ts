@@ -29,7 +29,7 @@ import { allowedMethods } from "./AllowedMethods.ts"
 import { Draining } from "./Draining.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { securityHeaders } from "./SecurityHeaders.ts"
-import { within } from "./Within.ts"
+import { within } from "../database/Within.ts"
 
 /** Milliseconds that a request may take once its body has arrived; bulk requests will have their own. */
 const timeLimit = 10_000
@@ -116,12 +116,13 @@ const edge = HttpRouter.middleware(
         const secure = request.protocol === "https"
         const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
           ? HttpServerRespondable.toResponse(new HttpsRequired())
-          : within(
+          // the router makes only its handlers interruptible: a client that goes away ends this too
+          : Effect.interruptible(within(
             timeLimit,
             app,
             HttpServerRespondable.toResponse(new Overloaded()),
             () => isArriving(request) && !draining.started.isOpen()
-          )
+          ))
         const response = yield* Effect.catchCause(
           admitted,
           (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : recover(cause, request)

@@ -6,7 +6,8 @@ import { SqlClient } from "effect/sql"
 import { CurrentUser } from "../api/Authorization.ts"
 import { IdempotencyKey, Idempotent, Replay } from "../api/Idempotency.ts"
 import { IdempotencyInFlight, IdempotencyKeyReused } from "../api/Problems.ts"
-import { classify, transaction } from "../database/Failures.ts"
+import { classify, withoutLongWait } from "../database/Failures.ts"
+import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
 import { requestTarget } from "./RequestTarget.ts"
 
@@ -42,7 +43,7 @@ export const layer = Layer.effect(
     /** Puts this request behind every other write of the user, among them the first one with the same key. */
     const wait = (userId: UserId) =>
       Effect.catch(
-        sql`select 1 from user_sequences where user_id = ${userId} for update`,
+        withoutLongWait(sql`select 1 from user_sequences where user_id = ${userId} for update`),
         (error): Effect.Effect<never, IdempotencyInFlight> =>
           classify(error) === "busy" ? Effect.fail(new IdempotencyInFlight()) : Effect.die(error)
       )

@@ -1,5 +1,5 @@
 /** The HTTP server of node:http (Deno has it too), with a limit on everything a client can draw out. */
-import { createServer, type Server, STATUS_CODES } from "node:http"
+import { createServer, type RequestListener, type Server, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
@@ -51,23 +51,40 @@ const refuse = (run: (effect: Effect.Effect<void>) => void) => (error: NodeJS.Er
   ].join("\r\n"))
 }
 
+/** The server listens before what answers is complete: until then requests are held. */
+const holdEarlyRequests = (server: Server) => {
+  const early: Array<Parameters<RequestListener>> = []
+  const hold: RequestListener = (request, response) => void early.push([request, response])
+  server.on("request", hold)
+  server.on("newListener", (event, listener) => {
+    if (event !== "request") return
+    server.off("request", hold)
+    setImmediate(() => early.splice(0).forEach((held) => listener.apply(server, held)))
+  })
+}
+
+/** Once a server closes, nobody watches connections that never sent a whole head: they end with it. */
+const endSilentConnections = (server: Server) => {
+  const silent = new Set<Socket>()
+  server.on("connection", (socket) => silent.add(socket.once("close", () => silent.delete(socket))))
+  server.on("request", ({ socket }, response) => {
+    silent.delete(socket)
+    response.once("close", () => socket.destroyed || silent.add(socket))
+  })
+  const close = server.close.bind(server)
+  server.close = (callback) => {
+    for (const socket of silent) socket.destroy()
+    return close(callback)
+  }
+}
+
 const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
   const server = createServer(limits)
   server.maxRequestsPerSocket = 1_000
   server.maxConnections = 10_000
   server.on("clientError", refuse(run))
-  // once it closes, nobody watches connections that never sent a whole head
-  const waiting = new Set<Socket>()
-  server.on("connection", (socket) => waiting.add(socket.once("close", () => waiting.delete(socket))))
-  server.on("request", ({ socket }, response) => {
-    waiting.delete(socket)
-    response.once("close", () => socket.destroyed || waiting.add(socket))
-  })
-  const close = server.close.bind(server)
-  server.close = (callback) => {
-    for (const socket of waiting) socket.destroy()
-    return close(callback)
-  }
+  endSilentConnections(server)
+  holdEarlyRequests(server)
   return server
 }
 

@@ -1,7 +1,7 @@
 /** Takes away what has had its time. Any number of instances may do so at once. */
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
-import { transaction } from "../database/Failures.ts"
+import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
 import { keyLifetime } from "../http/IdempotencyLayer.ts"
 

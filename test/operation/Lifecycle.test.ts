@@ -1,8 +1,9 @@
 import { readdirSync } from "node:fs"
 /** The real program starts, stops, is killed and starts again, alone and beside others; nothing that it answered is lost. */
 import { Agent, get } from "node:http"
+import { createServer } from "node:net"
 import { describe, expect, it } from "vitest"
-import { converse, head, headerIn } from "../http/exchange.ts"
+import { converse, head, headerIn, send } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { having, newId, type TaskAnswer } from "../tasks/families.ts"
@@ -64,6 +65,14 @@ const appliedBy = (processes: ReadonlyArray<Pick<Program, "lines">>): Record<str
   }
   return times
 }
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
+    })
+  })
 
 const migrations = readdirSync(new URL("../../migrations", import.meta.url)).sort()
   .map((file) => file.replace(/^\d+_|\.ts$/g, ""))
@@ -310,6 +319,22 @@ describe.concurrent("the start of a process", { timeout }, () => {
       expect((await tasksOf(next, user)).size).toBe(1)
     }
   )
+
+  it("answers every request that it accepts, also those of its first milliseconds", async ({ onTestFinished }) => {
+    const port = await freePort()
+    const program = launch("src/main.ts", { PORT: String(port), ...await emptyPlace(onTestFinished) }, onTestFinished)
+    const url = `http://127.0.0.1:${port}`
+    const asked: Array<Promise<number>> = []
+    let isListening = false
+    program.logged("listening").then(() => isListening = true, () => isListening = true)
+    while (!isListening) {
+      asked.push(send({ url }, "GET", "/health/live").then(({ status }) => status, () => 0))
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    asked.push(send({ url }, "GET", "/health/live").then(({ status }) => status))
+    // 0: the port was not open yet
+    expect([...new Set(await Promise.all(asked))].sort()).toEqual([0, 200])
+  })
 
   it("finds the schema that src/migrate.ts made", async ({ onTestFinished }) => {
     const place = await emptyPlace(onTestFinished)

@@ -32,6 +32,7 @@ export interface Ending {
 }
 
 export interface Process {
+  readonly pid: number | undefined
   readonly stdout: () => string
   readonly lines: () => ReadonlyArray<Line>
   /** Resolves with the first line of the log that has this message; fails if the process ends without it. */
@@ -113,7 +114,7 @@ export const launch = (script: string, env: Record<string, string>, finished: Fi
     // not by child.kill: after that, Deno says the signal ended the process, whatever it really ended with
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(child.pid, signal)
   }
-  return { stdout: () => stdout, lines, logged, kill, ended }
+  return { pid: child.pid, stdout: () => stdout, lines, logged, kill, ended }
 }
 
 /** Starts the server and waits until it listens. */

@@ -47,7 +47,7 @@ export interface TestServer {
 }
 
 /** A PostgreSQL server, on which every test file makes a database of its own; undefined: the embedded one. */
-const testDatabaseUrl = process.env["TEST_DATABASE_URL"]
+const testDatabaseUrl = process.env["TEST_DATABASE_URL"] || undefined
 
 /** One embedded database for all files of a worker: starting it costs more than most files' tests. */
 let shared: Promise<PGlite> | undefined

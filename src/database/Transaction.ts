@@ -1,0 +1,57 @@
+/** Transactions whose every step is bounded. */
+import { Effect } from "effect"
+import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
+
+/** How long a transaction waits for a connection, and for the database to begin or end it. */
+const patience = { connection: "2 seconds", control: "5 seconds" } as const
+
+const unavailable = (operation: string) =>
+  Effect.fail(
+    new SqlError.SqlError({
+      reason: new SqlError.ConnectionError({ cause: new Error(`no answer in time: ${operation}`), operation })
+    })
+  )
+
+/**
+ * What begins and ends a transaction. The client lets nothing interrupt it, so a database that does not answer would
+ * hold its connection for as long as the network takes to notice; giving up makes the driver close it.
+ */
+const control = (connection: SqlConnection.Connection, statement: "BEGIN" | "COMMIT" | "ROLLBACK") =>
+  Effect.timeoutOrElse(Effect.interruptible(connection.executeRaw(statement, [])), {
+    duration: patience.control,
+    orElse: () => unavailable(statement)
+  })
+
+const notNested = () => Effect.die(new Error("transactions are not nested"))
+
+/**
+ * Runs several statements in one transaction. Failing rolls back; so does a lost connection, as a defect, which the
+ * edge tells from others.
+ */
+export const transaction = (sql: SqlClient.SqlClient) => {
+  const inTransaction = SqlClient.makeWithTransaction({
+    transactionService: sql.transactionService,
+    spanAttributes: [],
+    acquireConnection: (restore) =>
+      restore(Effect.timeoutOrElse(sql.reserve, {
+        duration: patience.connection,
+        orElse: () => unavailable("connect")
+      })),
+    begin: (connection) => Effect.asVoid(control(connection, "BEGIN")),
+    commit: (connection) =>
+      Effect.flatMap(control(connection, "COMMIT"), (result) =>
+        // what the database answers where a statement has failed and nobody minded
+        typeof result === "object" && result !== null && "command" in result && result.command === "ROLLBACK"
+          ? Effect.die(new Error("the transaction was rolled back"))
+          : Effect.void),
+    rollback: (connection) => Effect.asVoid(control(connection, "ROLLBACK")),
+    savepoint: notNested,
+    rollbackSavepoint: notNested
+  })
+  return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, SqlError.SqlError>, R> =>
+    Effect.catch(
+      inTransaction(effect),
+      (error): Effect.Effect<never, Exclude<E, SqlError.SqlError>> =>
+        SqlError.isSqlError(error) ? Effect.die(error) : Effect.fail(error as Exclude<E, SqlError.SqlError>)
+    )
+}
