@@ -1,4 +1,4 @@
-/** The README's walk-through, run exactly as it is printed. */
+/** What the documents print, run exactly as it is printed. */
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import process from "node:process"
@@ -12,23 +12,25 @@ interface Step {
   readonly printed: string
 }
 
-/** Each block of commands, with the output that is printed below it. */
-const steps = (markdown: string, heading: string): ReadonlyArray<Step> => {
-  const section = markdown.split(`\n## ${heading}\n`)[1]!.split("\n## ")[0]!
+/** Each block of commands of a document, or of one of its sections, with the output that is printed below it. */
+const steps = (path: string, heading?: string): ReadonlyArray<Step> => {
+  const markdown = readFileSync(new URL(`../../${path}`, import.meta.url), "utf8")
+  const part = heading === undefined ? markdown : markdown.split(`\n## ${heading}\n`)[1]!.split("\n## ")[0]!
   const found: Array<Step> = []
-  for (const [, language, text = ""] of section.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)) {
+  for (const [, language, text = ""] of part.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)) {
     if (language === "bash") found.push({ commands: text, printed: "" })
     else found.push({ commands: found.pop()!.commands, printed: text.trim() })
   }
   return found
 }
 
-/** What differs from run to run. */
+/** What differs from run to run: ids, instants, tokens, cursors. */
 const constant = (output: string): string =>
   output
     .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "…")
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "…")
-    .replaceAll(/("(?:access|refresh)_token":)"[^"]+"/g, '$1"…"')
+    .replaceAll(/("(?:access_token|refresh_token|cursor)":)"[^"]+"/g, '$1"…"')
+    .replaceAll(/^(id: ).+$/gm, "$1…")
 
 const separator = "--- next ---"
 
@@ -42,10 +44,13 @@ const bash = (script: string) =>
     shell.on("close", (code) => code === 0 ? done(output) : failed(new Error(`exit code ${code}: ${output}`)))
   })
 
-it("prints what the README says it prints", async () => {
-  const readme = steps(readFileSync(new URL("../../README.md", import.meta.url), "utf8"), "Walk-through")
-  expect(readme.length).toBe(11)
-  const output = await bash(readme.map(({ commands }) => commands).join(`\necho; echo "${separator}"\n`))
+it.each([
+  { path: "README.md", heading: "Walk-through", blocks: 11 },
+  { path: "docs/sync.md", heading: undefined, blocks: 13 }
+])("prints what $path says it prints", async ({ blocks, heading, path }) => {
+  const document = steps(path, heading)
+  expect(document.length).toBe(blocks)
+  const output = await bash(document.map(({ commands }) => commands).join(`\necho; echo "${separator}"\n`))
   const printed = output.split(separator).map((part) => constant(part.trim()))
-  expect(printed).toEqual(readme.map((step) => step.printed))
+  expect(printed).toEqual(document.map((step) => step.printed))
 })

@@ -1,0 +1,233 @@
+import { randomUUID } from "node:crypto"
+import { beforeAll, describe, expect, it } from "vitest"
+import { type Endpoint, endpoints } from "../support/endpoints.ts"
+import { expectProblem } from "../support/expect.ts"
+import { type Account, useServers } from "../support/TestServer.ts"
+import { checksum, create, having, listAll, newId, remove } from "../tasks/families.ts"
+
+const [server, second] = useServers(2)
+let user: Account
+let other: Account
+beforeAll(async () => {
+  user = await server.register()
+  other = await server.register()
+  await create(server, other)
+})
+
+const ofTasks = endpoints.filter(({ path }) => /^\/api\/(v1|:user_id)\/(tasks|changes)(\/|$)/.test(path))
+const writing = ofTasks.filter(({ method }) => method !== "GET")
+const reading = ofTasks.filter(({ method }) => method === "GET")
+
+interface Row {
+  readonly id: string
+  readonly version: number
+  readonly digest: string
+}
+const rowsOf = async ({ id }: Account) =>
+  new Map(
+    (await server.sql<Row>(
+      "select id, version::int as version, md5(t::text) as digest from tasks t where user_id = $1",
+      [id]
+    )).map((row) => [row.id, row])
+  )
+const lastVersion = async ({ id }: Account) => {
+  const query = "select last_version::int as last from user_sequences where user_id = $1"
+  return (await server.sql<{ last: number }>(query, [id]))[0]?.last ?? 0
+}
+const stateOf = async (...accounts: ReadonlyArray<Account>) => [
+  await checksum(server, ...accounts),
+  await Promise.all(accounts.map(lastVersion))
+]
+
+/** A request to this endpoint that will succeed and, unless it reads, change something. */
+const prepare = async ({ body, method, path }: Endpoint, account = user) => {
+  const { id } = path.includes(":id") ? await create(server, account, { title: randomUUID() }) : { id: "" }
+  if (path.endsWith("/restore")) await remove(server, account, id)
+  const options = {
+    token: account.access_token,
+    ...(body === undefined ? {} : { body: { ...body, ...("id" in (body as object) && { id: newId() }) } })
+  }
+  return { method, path: path.replace(":user_id", account.id).replace(":id", id), id, options }
+}
+
+it("walks every endpoint of tasks and changes", () => {
+  expect(writing.length).toBeGreaterThanOrEqual(12)
+  expect(reading.length).toBeGreaterThanOrEqual(8)
+})
+
+describe.each(writing)("$name", (endpoint) => {
+  it.each([{ name: "without a key", headers: {} }, { name: "with a key", headers: { "idempotency-key": "" } }])(
+    "moves the user's sequence once and gives the task that version, $name",
+    async ({ headers }) => {
+      const { method, path, options } = await prepare(endpoint)
+      const [before, theirs] = [await rowsOf(user), await stateOf(other)]
+      const last = await lastVersion(user)
+      const key = "idempotency-key" in headers ? { "idempotency-key": randomUUID() } : {}
+      const answer = having(
+        endpoint.path.includes(":id") ? (method === "DELETE" && path.includes(user.id) ? 204 : 200) : 201,
+        await server.request(method, path, { ...options, headers: key })
+      )
+      expect(await lastVersion(user)).toBe(last + 1)
+      const after = await rowsOf(user)
+      const changed = [...after.values()].filter((row) => before.get(row.id)?.digest !== row.digest)
+      expect(changed).toHaveLength(1)
+      expect(changed[0]?.version).toBe(last + 1)
+      if (answer.json?.version !== undefined) {
+        expect(answer.json).toMatchObject({ id: changed[0]?.id, version: last + 1 })
+        expect(answer.headers.get("etag")).toBe(`"${last + 1}"`)
+      } else expect(method).toBe("DELETE")
+      expect(await stateOf(other)).toEqual(theirs)
+    }
+  )
+
+  it("shows at once in the changes, also on another instance", async () => {
+    const { method, path, options } = await prepare(endpoint)
+    const token = user.access_token
+    const { cursor } = having(200, await server.request("GET", "/api/v1/changes?limit=500", { token })).json
+    await server.request(method, path, options)
+    const since = `/api/v1/changes?since=${encodeURIComponent(cursor)}`
+    const { changes } = having(200, await second.request("GET", since, { token })).json
+    expect(changes).toMatchObject([{ version: await lastVersion(user) }])
+  })
+
+  it("that is refused changes no task and moves nothing", async () => {
+    const { method, path, options, id } = await prepare(endpoint)
+    const before = await stateOf(user, other)
+    for (const key of [{}, { "idempotency-key": randomUUID() }]) {
+      const ask = (at: string, headers: Record<string, string> = {}, body: unknown = options.body) =>
+        server.request(method, at, {
+          token: user.access_token,
+          headers: { ...headers, ...key },
+          ...(body === undefined ? {} : { body })
+        })
+      expectProblem(await ask(`${path}?bogus=1`), 422, "validation_failed")
+      if (options.body !== undefined) expectProblem(await ask(path, {}, { bogus: 1 }), 422, "validation_failed")
+      if (id !== "") {
+        expectProblem(await ask(path.replace(id, newId())), 404, "not_found")
+        expectProblem(await ask(path.replace(id, "not-a-uuid")), 422, "validation_failed")
+        // of a restore: see below
+        if (!path.endsWith("/restore")) expectProblem(await ask(path, { "if-match": '"0"' }), 412, "stale_version")
+        expectProblem(await ask(path, { "if-match": "0" }), 400, "malformed_header")
+      }
+      expectProblem(
+        await server.request(method, path.replace("v1", user.id).replace(user.id, other.id), options),
+        403,
+        "forbidden"
+      )
+    }
+    expect(await stateOf(user, other)).toEqual(before)
+    // what was refused left nothing in the way of doing it
+    expect((await server.request(method, path, options)).status).toBeLessThan(300)
+  })
+})
+
+describe.each(reading)("$name", (endpoint) => {
+  it.each(["GET", "HEAD"])("moves nothing, as %s", async (method) => {
+    const { path, options } = await prepare(endpoint)
+    const before = await stateOf(user, other)
+    const reading = new AbortController()
+    const response = await fetch(server.url + path, {
+      method,
+      signal: reading.signal,
+      headers: { authorization: `Bearer ${options.token}`, "idempotency-key": randomUUID() }
+    })
+    expect(response.status).toBe(200)
+    if (!path.endsWith("/stream")) await response.text()
+    reading.abort()
+    expect(await stateOf(user, other)).toEqual(before)
+  })
+})
+
+describe("a write that finds nothing to do", () => {
+  it("as a create that was done already moves nothing", async () => {
+    const body = { id: newId(), title: "a" }
+    const token = user.access_token
+    const first = having(201, await server.request("POST", "/api/v1/tasks", { token, body }))
+    const before = await stateOf(user)
+    expect(having(200, await second.request("POST", "/api/v1/tasks", { token, body })).json).toEqual(first.json)
+    const other = { ...body, title: "b" }
+    expectProblem(await second.request("POST", "/api/v1/tasks", { token, body: other }), 409, "id_reused")
+    expect(await stateOf(user)).toEqual(before)
+  })
+
+  it("as a deletion of what is deleted, or a restore of what is alive and of what is nobody's, moves nothing", async () => {
+    const [alive, gone] = [await create(server, user), await create(server, user)]
+    await remove(server, user, gone.id)
+    const before = await stateOf(user)
+    const token = user.access_token
+    expectProblem(await server.request("DELETE", `/api/v1/tasks/${gone.id}`, { token }), 404, "not_found")
+    expectProblem(await server.request("PATCH", `/api/v1/tasks/${gone.id}`, { token, body: {} }), 404, "not_found")
+    expectProblem(await server.request("POST", `/api/v1/tasks/${newId()}/restore`, { token }), 404, "not_found")
+    expect(await stateOf(user)).toEqual(before)
+    // whether restoring what is alive succeeds or not, the answer tells the truth about the version
+    const answer = await server.request("POST", `/api/v1/tasks/${alive.id}/restore`, { token })
+    const row = (await rowsOf(user)).get(alive.id)
+    if (answer.status === 200) expect(answer.json.version).toBe(row?.version)
+    else expect(row?.version).toBe(alive.version)
+  })
+})
+
+describe("If-Match of a restore", () => {
+  const restore = (id: string, ifMatch: string) =>
+    server.request("POST", `/api/v1/tasks/${id}/restore`, {
+      token: user.access_token,
+      headers: { "if-match": ifMatch }
+    })
+
+  it("lets the version of the tombstone through, which the changes show", async () => {
+    const { id, version } = await create(server, user)
+    await remove(server, user, id)
+    const { json } = having(200, await restore(id, `"${version + 1}"`))
+    expect(json).toMatchObject({ id, version: version + 2, deleted_at: null })
+  })
+
+  it("is 412 with the tombstone for another version", async () => {
+    const { id, version } = await create(server, user)
+    await remove(server, user, id)
+    const answer = await restore(id, `"${version}"`)
+    expectProblem(answer, 412, "stale_version")
+    expect(answer.json.current).toMatchObject({ id, version: version + 1 })
+    expect(answer.json.current.deleted_at).not.toBeNull()
+  })
+
+  it("that names the version of a live task is answered as without it, and not with 412 and that version", async () => {
+    const task = await create(server, user)
+    for (const ifMatch of ["*", `"${task.version}"`]) {
+      const answer = await restore(task.id, ifMatch)
+      expect(answer.status, answer.text).toBe(200)
+      expect(answer.json).toEqual(task)
+    }
+  })
+})
+
+describe("versions", () => {
+  it("have no gap and no repetition when many write at once on two instances", async () => {
+    const account = await server.register()
+    const token = account.access_token
+    const own = await Promise.all([0, 1, 2, 3].map((index) => create(server, account, { title: `${index}` })))
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, index) => {
+        const on = index % 2 === 0 ? server : second
+        const path = `/api/v1/tasks/${own[index % 4]?.id}`
+        const headers: Record<string, string> = index % 5 === 0 ? { "idempotency-key": `key ${index}` } : {}
+        return index % 3 === 0
+          ? on.request("POST", "/api/v1/tasks", { token, headers, body: { title: `new ${index}` } })
+          : on.request("PATCH", path, { token, headers, body: { title: `again ${index}` } })
+      })
+    )
+    for (const [index, answer] of answers.entries()) having(index % 3 === 0 ? 201 : 200, answer)
+    const versions = answers.map(({ json }) => json.version).sort((a, b) => a - b)
+    expect(versions).toEqual(Array.from({ length: 60 }, (_, index) => 5 + index))
+    expect(await lastVersion(account)).toBe(64)
+    const stored = (await listAll(server, account)).map(({ version }) => version)
+    expect(new Set(stored).size).toBe(24)
+    expect(Math.max(...stored)).toBe(64)
+  })
+
+  it("of one user are not moved by another", async () => {
+    const [a, b] = [await server.register(), await server.register()]
+    for (let times = 0; times < 5; times++) await create(server, a)
+    expect((await create(server, b)).version).toBe(1)
+    expect((await create(server, a)).version).toBe(6)
+  })
+})
