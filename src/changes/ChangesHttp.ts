@@ -1,5 +1,5 @@
 /** The handlers of the feed of changes, written once for both families. */
-import type { IncomingMessage } from "node:http"
+import { toServerResponse } from "@effect/platform-node/NodeHttpServerRequest"
 import { Effect, Layer, Stream } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
@@ -18,13 +18,16 @@ const handlers = Effect.gen(function* () {
     stream: Effect.fnUntraced(function* ({ headers }: { readonly headers: { readonly "last-event-id"?: string } }) {
       const user = yield* CurrentUser
       const { abandoned, text } = yield* changes.stream(user, headers["last-event-id"])
-      const { source } = yield* HttpServerRequest.HttpServerRequest
-      const cutOff = Effect.andThen(abandoned, Effect.sync(() => (source as IncomingMessage).socket.destroy()))
-      const watched = Stream.unwrap(Effect.as(Effect.forkScoped(cutOff), text))
+      const response = toServerResponse(yield* HttpServerRequest.HttpServerRequest)
+      const cutOff = Effect.sync(() => response.writableFinished || response.req.socket.destroy())
+      const watched = Stream.unwrap(Effect.as(Effect.forkScoped(Effect.andThen(abandoned, cutOff)), text)).pipe(
+        // also the end has to be taken
+        Stream.ensuring(Effect.forkDetach(Effect.delay(cutOff, "1 second")))
+      )
       return HttpServerResponse.stream(Stream.encodeText(watched), {
         contentType: "text/event-stream",
-        // proxies that gather what they pass on would hold events back
-        headers: { "x-accel-buffering": "no" }
+        // proxies that gather what they pass on would hold events back; the connection ends with the stream
+        headers: { "x-accel-buffering": "no", connection: "close" }
       })
     })
   }

@@ -262,7 +262,7 @@ it("logs in, and begins again where deletions are no longer known", async ({ onT
   await server.sql("update tasks set deleted_at = now() - interval '46 days' where id = $1", [deleted.id])
   await server.purge()
   client.start()
-  await client.said("beginning again: The cursor is too old")
+  await client.said("beginning again: The cursor is of no use any more")
   await client.said("following")
   await until(isInStep)
 
@@ -274,7 +274,7 @@ it("logs in, and begins again where deletions are no longer known", async ({ onT
   )
   await create(server, account, { title: "new" })
   await until(isInStep)
-  expect(client.output().split("beginning again: The cursor is too old").length).toBe(3)
+  expect(client.output().split("beginning again: The cursor is of no use any more").length).toBe(3)
   expect(await client.kill("SIGTERM")).toBe(0)
 
   // a copy that was made elsewhere
