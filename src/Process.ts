@@ -15,7 +15,7 @@ const reason = (error: unknown): string => {
 }
 
 /** Failures whose message is for whoever starts the process. */
-const expected = new Set(["InvalidSettings", "DataDirInUse", "DataDirUnusable"])
+const expected = new Set(["InvalidSettings", "DataDirInUse", "DataDirUnusable", "WorkerEnded"])
 
 /** What went wrong, in lines for whoever started the process; a stack only where nobody foresaw it. */
 const explain = (cause: Cause.Cause<unknown>): string => {

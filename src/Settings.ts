@@ -33,6 +33,8 @@ export class Settings extends Context.Service<Settings, {
   readonly corsOrigins: ReadonlyArray<string>
   readonly trustedProxies: ReadonlyArray<IpNetwork.IpNetwork>
   readonly requireHttps: boolean
+  /** processes that share the port */
+  readonly workers: number
   readonly requireIfMatch: boolean
   readonly logFormat: "pretty" | "json"
   readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error"
@@ -95,8 +97,7 @@ const notYet = [
   "OTEL_EXPORTER_OTLP_ENDPOINT",
   "RATE_LIMITS",
   "REDIS_URL",
-  "TRUSTED_ISSUERS",
-  "WORKERS"
+  "TRUSTED_ISSUERS"
 ]
 
 /** Settings from an environment; fails with every fault at once. */
@@ -184,8 +185,15 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     faults.push("REFRESH_TOKEN_GRACE: must be between 0 and 60 seconds")
   }
 
+  const workers = get("WORKERS", integer(1, 64), "an integer from 1 to 64", 1)
+  if (workers > 1 && databaseUrl === undefined) {
+    faults.push("WORKERS: more than 1 needs DATABASE_URL; the embedded database is for one process")
+  }
+  if (workers > 1 && production) faults.push("WORKERS: more than 1 needs REDIS_URL in production")
+
   const settings = {
     production,
+    workers,
     port: get("PORT", integer(0, 65_535), "an integer from 0 to 65535", 3000),
     host: text("HOST") ?? "127.0.0.1",
     databaseUrl: databaseUrl === undefined ? undefined : Redacted.make(databaseUrl),

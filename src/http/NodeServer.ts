@@ -89,7 +89,12 @@ const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
 }
 
 export const layer = Layer.unwrap(Effect.gen(function* () {
-  const { host, port } = yield* Settings
+  const { host, port, workers } = yield* Settings
   const run = Effect.runForkWith(yield* Effect.context<never>())
-  return NodeHttpServer.layer(make(run), { host, port, gracefulShutdownTimeout: "20 seconds" })
+  return NodeHttpServer.layer(make(run), {
+    host,
+    port,
+    reusePort: workers > 1,
+    gracefulShutdownTimeout: "20 seconds"
+  })
 }))

@@ -1,7 +1,9 @@
 import { readdirSync } from "node:fs"
 /** The real program starts, stops, is killed and starts again, alone and beside others; nothing that it answered is lost. */
+import { execFileSync } from "node:child_process"
 import { Agent, get } from "node:http"
 import { createServer } from "node:net"
+import process from "node:process"
 import { describe, expect, it } from "vitest"
 import { converse, head, headerIn, send } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
@@ -335,6 +337,47 @@ describe.concurrent("the start of a process", { timeout }, () => {
     // 0: the port was not open yet
     expect([...new Set(await Promise.all(asked))].sort()).toEqual([0, 200])
   })
+
+  it.skipIf(isEmbedded)(
+    "of WORKERS shares one port, migrates once, replaces one that is killed, and ends all of them with 0",
+    async ({ onTestFinished }) => {
+      const env = { ...await emptyPlace(onTestFinished), WORKERS: "3", PORT: "0" }
+      const supervisor = launch("src/main.ts", env, onTestFinished)
+      const listening = () => supervisor.lines().filter(({ message }) => message === "listening")
+      const until = async (count: number) => {
+        while (listening().length < count) await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      await until(3)
+      expect(appliedBy([supervisor])).toEqual(allOnce)
+      const [url = "", ...others] = new Set(listening().map(({ annotations }) => String(annotations["address"])))
+      expect(others).toEqual([])
+      const user = having(
+        201,
+        await send({ url }, "POST", "/api/v1/auth/register", {
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ email: "ada@example.com", password: "lantern orbit 47 velvet" })
+        })
+      ).json
+      const me = () =>
+        send({ url }, "GET", "/api/v1/auth/me", { headers: { authorization: `Bearer ${user.access_token}` } })
+      const ask = async () => (await Promise.all(Array.from({ length: 30 }, me))).map(({ status }) => status)
+      expect(new Set(await ask())).toEqual(new Set([200]))
+
+      // one that ends at once would have a fault that another start repeats
+      await new Promise((resolve) => setTimeout(resolve, 5_500))
+      const workers = execFileSync("ps", ["-o", "pid=", "--ppid", String(supervisor.pid)]).toString().trim().split(
+        /\s+/
+      )
+      expect(workers).toHaveLength(3)
+      process.kill(Number(workers[0]), "SIGKILL")
+      await until(4)
+      expect(new Set(await ask())).toEqual(new Set([200]))
+
+      supervisor.kill("SIGTERM")
+      expect(await supervisor.ended).toMatchObject({ code: 0, stderr: "" })
+      await expect(me()).rejects.toThrow()
+    }
+  )
 
   it("finds the schema that src/migrate.ts made", async ({ onTestFinished }) => {
     const place = await emptyPlace(onTestFinished)

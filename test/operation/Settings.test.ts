@@ -62,6 +62,7 @@ const defaults = {
   corsOrigins: [],
   trustedProxies: [],
   requireHttps: false,
+  workers: 1,
   requireIfMatch: false,
   logFormat: process.stdout.isTTY ? "pretty" : "json",
   logLevel: "Info",
@@ -186,8 +187,7 @@ describe("a setting", () => {
     ["LOCAL_ACCOUNTS", "false"],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"],
     ["REDIS_URL", "redis://localhost"],
-    ["TRUSTED_ISSUERS", "[]"],
-    ["WORKERS", "4"]
+    ["TRUSTED_ISSUERS", "[]"]
   ])("%s, which this version can't honour, is refused rather than ignored", async (name, value) => {
     expect(await faultsOf({ [name]: value })).toEqual([expect.stringMatching(`^${name}: `)])
   })
