@@ -8,6 +8,7 @@ import { Accounts } from "./auth/Accounts.ts"
 import * as AuthHttp from "./auth/AuthHttp.ts"
 import * as AuthorizationLayer from "./auth/AuthorizationLayer.ts"
 import { Keys } from "./auth/Keys.ts"
+import { LiveSessions } from "./auth/LiveSessions.ts"
 import { Passwords } from "./auth/Passwords.ts"
 import { RefreshTokens } from "./auth/RefreshTokens.ts"
 import { Sessions } from "./auth/Sessions.ts"
@@ -34,7 +35,14 @@ import * as Workers from "./workers/Workers.ts"
 
 const auth = Accounts.layer.pipe(
   Layer.provideMerge(Sessions.layer),
-  Layer.provideMerge([UsersRepo.layer, SessionsRepo.layer, AccessTokens.layer, RefreshTokens.layer, Passwords.layer])
+  Layer.provideMerge([
+    UsersRepo.layer,
+    SessionsRepo.layer,
+    LiveSessions.layer,
+    AccessTokens.layer,
+    RefreshTokens.layer,
+    Passwords.layer
+  ])
 )
 
 const tasks = Tasks.layer.pipe(Layer.provide(TasksRepo.layer), Layer.provide(Writes.layer))

@@ -1,4 +1,5 @@
 /** Access tokens: JWTs (RFC 7519) in the style of RFC 9068, signed with HS256. */
+import { createHash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from "jose"
@@ -32,6 +33,9 @@ const maximumLength = 4_096
 
 /** Clock difference in seconds between instances that is forgiven. */
 const leeway = 5
+
+/** Tokens whose signature is remembered; the oldest are forgotten. */
+const capacity = 10_000
 
 const typ = "at+jwt"
 const headerMembers = new Set(["alg", "kid", "typ"])
@@ -67,8 +71,21 @@ export class AccessTokens extends Context.Service<AccessTokens, {
 
       const invalid = new TokenInvalid()
 
-      const check = async (token: string, now: number): Promise<AccessTokenClaims | "expired" | undefined> => {
-        if (token.length > maximumLength) return undefined
+      /** What was verified, by the token's hash, with the second of its expiry: signatures do not change. */
+      const verified = new Map<string, AccessTokenClaims & { readonly exp: number }>()
+      const remember = (hash: string, claims: AccessTokenClaims & { readonly exp: number }) => {
+        for (const oldest of verified.keys()) {
+          if (verified.size < capacity) break
+          verified.delete(oldest)
+        }
+        verified.set(hash, claims)
+        return claims
+      }
+
+      const check = async (
+        token: string,
+        now: number
+      ): Promise<(AccessTokenClaims & { readonly exp: number }) | "expired" | undefined> => {
         try {
           const header = decodeProtectedHeader(token)
           // keys are chosen by our own list: whatever else a header may ask for (jku, jwk, crit, zip …) is not ours
@@ -87,7 +104,7 @@ export class AccessTokens extends Context.Service<AccessTokens, {
           const claims = Option.getOrUndefined(decodeClaims(payload))
           // the library accepts tokens from the future
           if (claims === undefined || claims.iat > now / 1000 + leeway) return undefined
-          return { userId: claims.sub, sessionId: claims.sid }
+          return { userId: claims.sub, sessionId: claims.sid, exp: claims.exp }
         } catch (error) {
           return error instanceof errors.JWTExpired ? "expired" : undefined
         }
@@ -109,16 +126,17 @@ export class AccessTokens extends Context.Service<AccessTokens, {
                 .sign(signingKey)
             )
           }),
-        verify: (token) =>
-          Effect.flatMap(
-            Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.promise(() => check(token, now))),
-            (claims): Effect.Effect<AccessTokenClaims, TokenInvalid | TokenExpired> =>
-              claims === undefined
-                ? Effect.fail(invalid)
-                : claims === "expired"
-                ? Effect.fail(new TokenExpired())
-                : Effect.succeed(claims)
-          )
+        verify: Effect.fnUntraced(function* (token) {
+          if (token.length > maximumLength) return yield* invalid
+          const now = yield* Clock.currentTimeMillis
+          const hash = createHash("sha256").update(token).digest("base64url")
+          const known = verified.get(hash)
+          if (known !== undefined && now < (known.exp + leeway) * 1_000) return known
+          const claims = yield* Effect.promise(() => check(token, now))
+          if (claims === undefined) return yield* invalid
+          if (claims === "expired") return yield* new TokenExpired()
+          return remember(hash, claims)
+        })
       })
     })
   )

@@ -1,6 +1,6 @@
 /** Logins: made, refreshed, checked and ended. */
 import { randomBytes } from "node:crypto"
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { CurrentUser } from "../api/Authorization.ts"
 import type { Tokens } from "../api/AuthApi.ts"
@@ -19,6 +19,7 @@ import type { UserId } from "../domain/User.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { AccessTokens } from "./AccessTokens.ts"
+import { LiveSessions } from "./LiveSessions.ts"
 import { type ParsedRefreshToken, RefreshTokens } from "./RefreshTokens.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
 
@@ -54,6 +55,7 @@ export class Sessions extends Context.Service<Sessions, {
     Sessions,
     Effect.gen(function* () {
       const repo = yield* SessionsRepo
+      const live = yield* LiveSessions
       const accessTokens = yield* AccessTokens
       const refreshTokens = yield* RefreshTokens
 
@@ -94,9 +96,15 @@ export class Sessions extends Context.Service<Sessions, {
         }),
         authenticate: Effect.fnUntraced(function* (accessToken) {
           const { sessionId, userId } = yield* accessTokens.verify(accessToken)
-          switch (yield* repo.state(userId, sessionId)) {
+          const user = { id: userId, subject: userId, sessionId }
+          const now = yield* Clock.currentTimeMillis
+          if (live.has(userId, sessionId, now)) return user
+          const remember = live.remember(userId, sessionId, now)
+          const session = yield* repo.look(userId, sessionId)
+          switch (session?.state) {
             case "live":
-              return { id: userId, subject: userId, sessionId }
+              remember(session.remaining)
+              return user
             case "revoked":
               return yield* new SessionRevoked()
             case "expired":
@@ -126,7 +134,11 @@ export class Sessions extends Context.Service<Sessions, {
         }),
         ofRefreshToken: (refreshToken) =>
           Effect.map(genuine(refreshToken), ({ sessionId, userId }) => ({ sessionId, userId })),
-        remaining: (user) => repo.remaining(user.id, user.sessionId),
+        remaining: (user) =>
+          Effect.map(
+            repo.look(user.id, user.sessionId),
+            (session) => session?.state === "live" ? session.remaining : 0
+          ),
         list: (user) => repo.list(user.id, user.sessionId),
         end: Effect.fn("Sessions.end")(function* (userId, id) {
           if (!(yield* repo.revoke(userId, id, "revoked_by_user"))) return yield* new NotFound()
@@ -134,7 +146,7 @@ export class Sessions extends Context.Service<Sessions, {
         }),
         logout: Effect.fn("Sessions.logout")(function* (userId, id, scope) {
           // a session that has ended, perhaps because its tokens were stolen, ends no other one
-          if ((yield* repo.state(userId, id)) !== "live") return
+          if ((yield* repo.look(userId, id))?.state !== "live") return
           if (scope === "others") yield* repo.revokeAll(userId, "logout", { except: id })
           if (scope === "global") yield* repo.revokeAll(userId, "logout")
           if (scope === "local") yield* repo.revoke(userId, id, "logout")

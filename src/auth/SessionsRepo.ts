@@ -41,10 +41,14 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
   readonly endOldest: (userId: UserId) => Effect.Effect<void>
   /** Waits until no other login of the user is under way; within a transaction. False where there is no such user. */
   readonly lock: (userId: UserId) => Effect.Effect<boolean>
-  /** undefined where there is no such session, or no such user any more. */
-  readonly state: (userId: UserId, id: SessionId) => Effect.Effect<SessionState | undefined>
-  /** Milliseconds until the session ends by itself; 0 once it has ended. */
-  readonly remaining: (userId: UserId, id: SessionId) => Effect.Effect<number>
+  /**
+   * How a session is, and the milliseconds until it ends by itself; undefined where there is no such session, or no such
+   * user any more.
+   */
+  readonly look: (
+    userId: UserId,
+    id: SessionId
+  ) => Effect.Effect<{ readonly state: SessionState; readonly remaining: number } | undefined>
   readonly salt: (userId: UserId, id: SessionId) => Effect.Effect<Uint8Array | undefined>
   /** Spends a generation: succeeds for one caller only, and for none once the session has ended. */
   readonly advance: (userId: UserId, id: SessionId, generation: number) => Effect.Effect<SessionProgress | undefined>
@@ -80,7 +84,7 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
       greatest(0, least(${access}::float8, floor(extract(epoch from expires_at - now()))))::int as expires_in`
 
       /** Streams end with their session. */
-      const endStreams = (userId: UserId) => sql.afterCommit(wakeUps.wake(userId))
+      const endStreams = (userId: UserId) => sql.afterCommit(wakeUps.endSession(userId))
 
       interface ProgressRow {
         readonly generation: number
@@ -112,17 +116,11 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
             Effect.map((rows) => rows.length > 0),
             Effect.orDie
           ),
-        state: (userId, id) =>
-          sql<{ readonly state: SessionState }>`
-          select ${state} from sessions where user_id = ${userId} and id = ${id}`.pipe(
-            Effect.map(([row]) => row?.state),
-            Effect.orDie
-          ),
-        remaining: (userId, id) =>
-          sql<{ readonly remaining: number }>`
-          select ceil(extract(epoch from expires_at - now()) * 1000)::float8 as remaining from sessions
-          where user_id = ${userId} and id = ${id} and ${isLive}`.pipe(
-            Effect.map(([row]) => row?.remaining ?? 0),
+        look: (userId, id) =>
+          sql<{ readonly state: SessionState; readonly remaining: number }>`
+          select ${state}, ceil(extract(epoch from expires_at - now()) * 1000)::float8 as remaining
+          from sessions where user_id = ${userId} and id = ${id}`.pipe(
+            Effect.map(([row]) => row),
             Effect.orDie
           ),
         salt: (userId, id) =>

@@ -121,7 +121,7 @@ export class UsersRepo extends Context.Service<UsersRepo, {
           transaction(sql)(Effect.andThen(
             sql`select 1 from user_sequences where user_id = ${id} for update`,
             sql`delete from users where id = ${id}`
-          )).pipe(Effect.andThen(wakeUps.wake(id)))
+          )).pipe(Effect.andThen(wakeUps.endSession(id)))
       })
     })
   )

@@ -16,7 +16,10 @@ const channel = "tasks_changes"
 /** Milliseconds in which wake-ups are gathered: NOTIFY takes a lock at commit, so it is no part of each write. */
 const gathering = 20
 
-/** A payload has less than 8,000 bytes: this many ids of 36 characters, with commas and the sender, fit. */
+/** Goes before the id of a user one of whose sessions has ended. */
+const sessionEnd = "!"
+
+/** A payload has less than 8,000 bytes: this many ids of 37 characters, with commas and the sender, fit. */
 const usersPerPayload = 200
 
 /** With more users than this to tell of, everybody is woken. */
@@ -25,6 +28,10 @@ const maximumPending = 10_000
 export class WakeUps extends Context.Service<WakeUps, {
   /** Wakes the user's readers here at once, elsewhere soon. Neither fails nor waits; call it after the commit. */
   readonly wake: (userId: UserId) => Effect.Effect<void>
+  /** The same where one of the user's sessions has ended, or all of them with the user. */
+  readonly endSession: (userId: UserId) => Effect.Effect<void>
+  /** Calls back at the end of a session of this user, or of anybody's where it is not known whose. */
+  readonly onSessionEnd: (listener: (userId: string | undefined) => void) => void
   /** A latch that opens at every wake-up of the user, until the scope ends. Close it, then read, then wait for it. */
   readonly subscribe: (userId: UserId) => Effect.Effect<Latch.Latch, never, Scope.Scope>
 }>()("tasks-api/changes/WakeUps") {
@@ -34,8 +41,18 @@ export class WakeUps extends Context.Service<WakeUps, {
       const settings = yield* Settings
       const readers = new Map<string, Set<Latch.Latch>>()
 
-      const wakeHere = (userId: string) => readers.get(userId)?.forEach((latch) => latch.openUnsafe())
-      const wakeEverybodyHere = () => readers.forEach((latches) => latches.forEach((latch) => latch.openUnsafe()))
+      const listeners: Array<(userId: string | undefined) => void> = []
+
+      const wakeHere = (name: string) => {
+        const isEnd = name.startsWith(sessionEnd)
+        const userId = isEnd ? name.slice(sessionEnd.length) : name
+        if (isEnd) listeners.forEach((listener) => listener(userId))
+        readers.get(userId)?.forEach((latch) => latch.openUnsafe())
+      }
+      const wakeEverybodyHere = () => {
+        listeners.forEach((listener) => listener(undefined))
+        readers.forEach((latches) => latches.forEach((latch) => latch.openUnsafe()))
+      }
 
       const notifyOthers = settings.databaseDirectUrl === undefined
         ? () => {}
@@ -44,12 +61,16 @@ export class WakeUps extends Context.Service<WakeUps, {
           wakeEverybodyHere
         })
 
+      const tell = (name: string) =>
+        Effect.sync(() => {
+          wakeHere(name)
+          notifyOthers(name)
+        })
+
       return WakeUps.of({
-        wake: (userId) =>
-          Effect.sync(() => {
-            wakeHere(userId)
-            notifyOthers(userId)
-          }),
+        wake: tell,
+        endSession: (userId) => tell(sessionEnd + userId),
+        onSessionEnd: (listener) => void listeners.push(listener),
         subscribe: (userId) =>
           Effect.acquireRelease(
             Effect.sync(() => {

@@ -32,7 +32,9 @@ export const withoutLongWait = <A, R>(
   within(
     patience + 200,
     write,
-    Effect.fail(new SqlError.SqlError({ reason: new SqlError.LockTimeoutError({ cause: "waited too long" }) }))
+    Effect.suspend(() =>
+      Effect.fail(new SqlError.SqlError({ reason: new SqlError.LockTimeoutError({ cause: "waited too long" }) }))
+    )
   )
 
 // 3D000: there is no database of this name; 25006: it takes no writes, as a replica

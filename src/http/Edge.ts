@@ -2,9 +2,9 @@
  * What wraps every request: its id, its address, its limits, the problem that any failure becomes, the headers of every
  * answer, and the line it leaves in the log.
  */
+import { randomUUID } from "node:crypto"
 import type { IncomingMessage } from "node:http"
 import { Cause, Clock, Effect, Layer, Metric, Option, type Types } from "effect"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import {
   Headers,
   HttpMiddleware,
@@ -39,6 +39,9 @@ const isArriving = ({ source }: HttpServerRequest.HttpServerRequest) => !(source
 
 /** Seconds after which a busy or recovering server should be asked again. */
 const retryAfter = "1"
+
+// an error takes its stack when it is made: not for each request
+const outOfTime = Effect.suspend(() => HttpServerRespondable.toResponse(new Overloaded()))
 
 type Problem = HttpServerRespondable.Respondable
 
@@ -120,7 +123,7 @@ const edge = HttpRouter.middleware(
           : Effect.interruptible(within(
             timeLimit,
             app,
-            HttpServerRespondable.toResponse(new Overloaded()),
+            outOfTime,
             () => isArriving(request) && !draining.started.isOpen()
           ))
         const response = yield* Effect.catchCause(
@@ -173,7 +176,7 @@ const edge = HttpRouter.middleware(
       Effect.gen(function* () {
         const request = yield* HttpServerRequest.HttpServerRequest
         const given = request.headers["x-request-id"]
-        const id = given !== undefined && givenId.test(given) ? given : SecureRandom.uuidV7Unsafe()
+        const id = given !== undefined && givenId.test(given) ? given : randomUUID()
         const info: RequestInfo = {
           id,
           address: request.remoteAddress._tag === "Some" ? request.remoteAddress.value : undefined,

@@ -1,0 +1,44 @@
+/** Sessions that were alive a moment ago, so that not every request has to ask the database. */
+import { Context, Effect, Layer } from "effect"
+import { WakeUps } from "../changes/WakeUps.ts"
+import type { SessionId } from "../domain/Session.ts"
+import type { UserId } from "../domain/User.ts"
+
+/** Milliseconds that a session counts as alive without asking: the longest that an end elsewhere can go unnoticed. */
+const trust = 1_000
+
+/** With more sessions than this, all are asked for anew. */
+const capacity = 10_000
+
+export class LiveSessions extends Context.Service<LiveSessions, {
+  readonly has: (userId: UserId, id: SessionId, now: number) => boolean
+  /** What is to be remembered of a session that is about to be asked for, unless one of its user's ends meanwhile. */
+  readonly remember: (userId: UserId, id: SessionId, now: number) => (remaining: number) => void
+}>()("tasks-api/auth/LiveSessions") {
+  static readonly layer = Layer.effect(
+    LiveSessions,
+    Effect.gen(function* () {
+      const wakeUps = yield* WakeUps
+      const until = new Map<SessionId, { readonly userId: UserId; readonly until: number }>()
+      let ends = 0
+      wakeUps.onSessionEnd((userId) => {
+        ends++
+        for (const [id, session] of until) if (userId === undefined || session.userId === userId) until.delete(id)
+      })
+      return LiveSessions.of({
+        has: (userId, id, now) => {
+          const session = until.get(id)
+          return session !== undefined && session.userId === userId && now < session.until
+        },
+        remember: (userId, id, now) => {
+          const before = ends
+          return (remaining) => {
+            if (ends !== before) return
+            if (until.size >= capacity) until.clear()
+            until.set(id, { userId, until: now + Math.min(trust, remaining) })
+          }
+        }
+      })
+    })
+  )
+}
