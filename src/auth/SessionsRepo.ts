@@ -2,6 +2,7 @@
 import { Context, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { WakeUps } from "../changes/WakeUps.ts"
+import { Reads } from "../database/Reads.ts"
 import { type Session, SessionId } from "../domain/Session.ts"
 import type { UserId } from "../domain/User.ts"
 import { Settings } from "../Settings.ts"
@@ -69,6 +70,7 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
     SessionsRepo,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const reads = yield* Reads
       const wakeUps = yield* WakeUps
       const settings = yield* Settings
       const idle = Duration.toSeconds(settings.refreshTokenIdleTtl)
@@ -117,7 +119,7 @@ export class SessionsRepo extends Context.Service<SessionsRepo, {
             Effect.orDie
           ),
         look: (userId, id) =>
-          sql<{ readonly state: SessionState; readonly remaining: number }>`
+          reads<{ readonly state: SessionState; readonly remaining: number }>`
           select ${state}, ceil(extract(epoch from expires_at - now()) * 1000)::float8 as remaining
           from sessions where user_id = ${userId} and id = ${id}`.pipe(
             Effect.map(([row]) => row),

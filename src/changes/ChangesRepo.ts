@@ -1,6 +1,6 @@
 /** The feed of a user's changes: their tasks, in the order of their versions. */
 import { Context, Effect, Layer } from "effect"
-import { SqlClient } from "effect/sql"
+import { Reads } from "../database/Reads.ts"
 import type { Task } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { taskColumns, type TaskRow, toTask } from "../tasks/TaskRow.ts"
@@ -34,7 +34,7 @@ export class ChangesRepo extends Context.Service<ChangesRepo, {
   static readonly layer = Layer.effect(
     ChangesRepo,
     Effect.gen(function* () {
-      const sql = yield* SqlClient.SqlClient
+      const sql = yield* Reads
       const columns = sql.literal(taskColumns)
 
       interface FeedRow extends TaskRow {

@@ -2,8 +2,10 @@
 import type { PGlite } from "@electric-sql/pglite"
 import { PgClient, PgTypes } from "@effect/sql-pg"
 import { Effect, Layer, Result } from "effect"
+import { SqlClient } from "effect/sql"
 import { Settings } from "../Settings.ts"
 import { open, wire } from "./Embedded.ts"
+import { Reads } from "./Reads.ts"
 
 /** bigint arrives as a JavaScript bigint, which JSON refuses: versions and counts stay far below 2^53. */
 const types = PgTypes.makeRegistry()
@@ -24,12 +26,20 @@ const limits = {
   idle_in_transaction_session_timeout: "10000"
 }
 
+/** Statements that share a connection where they do: more of them wait longer for each other. */
+const statementsOnTheWay = 8
+
+/** One client for everything. */
+const alone = <E, R>(client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E, R>) =>
+  Layer.effect(Reads, SqlClient.SqlClient).pipe(Layer.provideMerge(client))
+
 const server = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseUrl"]>,
   options: {
     readonly prepare: boolean
     readonly maxConnections: number
+    readonly multiplex?: boolean
     readonly startupParameters: Readonly<Record<string, string>>
   }
 ) =>
@@ -41,12 +51,13 @@ const server = (
     ...(settings.databaseCa !== undefined && { ssl: { ca: settings.databaseCa } }),
     connectTimeout: "5 seconds",
     keepAlive: "30 seconds",
-    idleTimeout: "5 minutes"
+    idleTimeout: "5 minutes",
+    multiplexConcurrency: statementsOnTheWay
   })
 
 /** A client of an embedded database that is open already. It has one session, so transactions wait for each other. */
 export const embedded = (db: PGlite) =>
-  PgClient.layer({
+  alone(PgClient.layer({
     stream: () => wire(db),
     types,
     username: "postgres",
@@ -54,18 +65,28 @@ export const embedded = (db: PGlite) =>
     maxConnections: 1,
     minConnections: 1,
     idleTimeout: "36500 days"
-  })
+  }))
 
-/** The pool that requests use. */
+/** The pools that requests use. */
 export const layer = Layer.unwrap(Effect.gen(function* () {
   const settings = yield* Settings
   if (settings.databaseUrl === undefined) return embedded(yield* open(settings.dataDir))
-  return server(settings, settings.databaseUrl, {
-    prepare: settings.databasePrepare,
-    maxConnections: settings.databasePoolSize,
-    // a pooler in transaction mode, where statements can't be prepared, refuses startup parameters
-    startupParameters: settings.databasePrepare ? { ...utc, ...limits } : {}
-  })
+  const size = settings.databasePoolSize
+  // a pooler in transaction mode, where statements can't be prepared, refuses startup parameters
+  if (!settings.databasePrepare || size === 1) {
+    return alone(server(settings, settings.databaseUrl, {
+      prepare: settings.databasePrepare,
+      maxConnections: size,
+      startupParameters: settings.databasePrepare ? { ...utc, ...limits } : {}
+    }))
+  }
+  const options = { prepare: true, startupParameters: { ...utc, ...limits } }
+  const shared = Math.ceil(size / 4)
+  const reads = server(settings, settings.databaseUrl, { ...options, maxConnections: shared, multiplex: true })
+  return Layer.merge(
+    server(settings, settings.databaseUrl, { ...options, maxConnections: size - shared }),
+    Layer.effect(Reads, SqlClient.SqlClient).pipe(Layer.provide(reads))
+  )
 }))
 
 /** Sessions past any pooler, for LISTEN and for migrations, which take the time that they need. */

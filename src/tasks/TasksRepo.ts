@@ -2,6 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { Writes } from "../changes/Writes.ts"
+import { Reads } from "../database/Reads.ts"
 import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
@@ -63,6 +64,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
     TasksRepo,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const reads = yield* Reads
       const writes = yield* Writes
       const columns = sql.literal(taskColumns)
       const restorable = sql.literal("deleted_at > now() - interval '30 days'")
@@ -109,12 +111,12 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             returning ${columns}`
           }).pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie),
         get: (userId, id) =>
-          sql<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
+          reads<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
             Effect.map(([row]) => row && toTask(row)),
             Effect.orDie
           ),
         getRestorable: (userId, id) =>
-          sql<TaskRow>`
+          reads<TaskRow>`
           select ${columns} from tasks
           where user_id = ${userId} and id = ${id} and (${live} or ${restorable})`.pipe(
             Effect.map(([row]) => row && toTask(row)),
@@ -138,7 +140,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
               ? []
               : [sql`(created_at, id) ${beyond} (${after[0]}::text::timestamptz, ${after[1]})`])
           ])
-          return sql<TaskRow & { readonly position: string }>`
+          return reads<TaskRow & { readonly position: string }>`
           select ${columns}, created_at::text as position from tasks where ${conditions}
           order by created_at ${direction}, id ${direction} limit ${limit}`.pipe(
             Effect.map((rows) =>
