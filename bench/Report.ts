@@ -1,95 +1,71 @@
-/** What a run has found, for people and for programs. */
-import { availableParallelism, cpus, release } from "node:os"
+/** Tables, for a terminal and for bench/RESULTS.md alike. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os"
 import process from "node:process"
-import { residentBytes } from "./Children.ts"
-import type { Round } from "./load.ts"
-import type { Options } from "./Options.ts"
-import type { RunningTarget } from "./Targets.ts"
 
-export interface Measurement {
-  readonly target: string
-  readonly endpoint: string
-  readonly round: Round
+/** What a part of the benchmark has found. */
+export interface Section {
+  readonly title: string
+  readonly lines: ReadonlyArray<string>
 }
 
-const median = (values: ReadonlyArray<number>): number => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+/** A number as people read it: three digits that tell something, no more. */
+export const figure = (value: number, digits = 3): string =>
+  Number.isFinite(value)
+    ? Math.abs(value) >= 10 ** (digits - 1)
+      ? Math.round(value).toLocaleString("en")
+      : String(Number(value.toPrecision(digits)))
+    : "–"
+
+export const ratio = (value: number): string => Number.isFinite(value) ? `${value.toFixed(2)} ×` : "–"
+
+/** A table of Markdown whose columns are in line also for who reads it as text. */
+export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
+  const [head = []] = rows
+  const columns = head.map((_, column) => rows.map((row) => row[column] ?? ""))
+  const widths = columns.map((cells) => Math.max(3, ...cells.map(({ length }) => length)))
+  // numbers to the right, words to the left
+  const isText = columns.map(([, ...cells], column) => column === 0 || cells.some((cell) => /^[a-zA-Z`]/.test(cell)))
+  const line = (cells: ReadonlyArray<string>) =>
+    `| ${
+      cells.map((cell, column) => isText[column] ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)).join(
+        " | "
+      )
+    } |`
+  const rule = `|${widths.map((width, column) => `${"-".repeat(width + 1)}${isText[column] ? "-" : ":"}`).join("|")}|`
+  return [line(head), rule, ...rows.slice(1).map(line)]
 }
 
-const summarize = (rounds: ReadonlyArray<Round>) => {
-  const of = (member: "perSecond" | "p50" | "p95" | "p99" | "cpuMicrosPerRequest") =>
-    median(rounds.map((round) => round[member]))
-  const cpu = rounds.map(({ cpuMicrosPerRequest }) => cpuMicrosPerRequest)
-  return {
-    perSecond: of("perSecond"),
-    p50: of("p50"),
-    p95: of("p95"),
-    p99: of("p99"),
-    cpuMicrosPerRequest: of("cpuMicrosPerRequest"),
-    cpuMicrosSpread: [Math.min(...cpu), Math.max(...cpu)] as const,
-    requests: rounds.reduce((sum, { requests }) => sum + requests, 0),
-    errors: rounds.reduce((sum, { errors }) => sum + errors, 0),
-    rounds
-  }
+export interface Provenance {
+  readonly commit: string
+  readonly node: string
+  readonly postgres: string
 }
 
 const { deno, node } = process.versions
 
-/** Medians over the rounds, and every round. To be made while the servers still run. */
-export const makeReport = (
-  options: Options,
-  targets: ReadonlyArray<RunningTarget>,
-  measurements: ReadonlyArray<Measurement>
-) => ({
-  date: new Date().toISOString(),
-  machine: {
-    cpu: cpus()[0]?.model ?? "unknown",
-    cores: availableParallelism(),
-    linux: release(),
-    runtime: deno === undefined ? `Node ${node}` : `Deno ${deno}`
-  },
-  options,
-  targets: targets.map(({ description, name, pid }) => ({
-    name,
-    description,
-    residentBytes: residentBytes(pid),
-    endpoints: options.endpoints.map((endpoint) => ({
-      endpoint,
-      ...summarize(
-        measurements.filter((it) => it.target === name && it.endpoint === endpoint).map(({ round }) => round)
-      )
-    }))
-  }))
-})
-export type Report = ReturnType<typeof makeReport>
+/** Where and when a section was measured, and how to measure it again. */
+const provenance = ({ commit, node: servers, postgres }: Provenance): string =>
+  `${new Date().toISOString().slice(0, 16)}Z, commit ${commit}; ` +
+  `${availableParallelism()} × ${cpus()[0]?.model ?? "unknown"}, ${figure(totalmem() / 2 ** 30, 2)} GB, ` +
+  `${process.platform} ${release()}, load average before it ${loadBefore.toFixed(2)}; servers on Node ${servers}, ` +
+  `${postgres}, benchmark on ${deno === undefined ? `Node ${node}` : `Deno ${deno}`}: ` +
+  `\`deno task bench ${process.argv.slice(2).join(" ")}\``.replace(" `", "`")
+const loadBefore = loadavg()[0]!
 
-const titles = ["endpoint", "req/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs/req", "(min to max)", "requests", "errors"]
+export const format = ({ lines, title }: Section): string => [`## ${title}`, "", ...lines, ""].join("\n")
 
-/** The table of a report. */
-export const format = ({ machine, options, targets }: Report): string => {
-  const lines = [
-    `${machine.runtime}, ${machine.cores} × ${machine.cpu}; ${options.connections} connections, ` +
-    `${options.tasks} tasks a user, medians of ${options.rounds} rounds of ${options.seconds} s`
-  ]
-  for (const { description, endpoints, name, residentBytes } of targets) {
-    const rows = endpoints.map((it) => [
-      it.endpoint,
-      it.perSecond.toFixed(0),
-      ...[it.p50, it.p95, it.p99].map((latency) => latency.toFixed(1)),
-      it.cpuMicrosPerRequest.toFixed(0),
-      it.cpuMicrosSpread.map((cpu) => cpu.toFixed(0)).join(" to "),
-      String(it.requests),
-      String(it.errors)
-    ])
-    const widths = titles.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)))
-    lines.push("", `${name} (${description}): ${(residentBytes / 1024 ** 2).toFixed(0)} MB resident at the end`)
-    for (const [first = "", ...rest] of [titles, ...rows]) {
-      lines.push(
-        [first.padEnd(widths[0]!), ...rest.map((cell, column) => cell.padStart(widths[column + 1]!))].join("  ")
-      )
-    }
-  }
-  return lines.join("\n")
+const preface = `# Results
+
+What the last run of each part of the benchmark has found, written by \`deno task bench --out bench/RESULTS.md\`.
+What is measured, and how, is told by [README.md](README.md).
+`
+
+/** Puts a section in its file, in place of the last one with its title. */
+export const keep = (file: string, section: Section, from: Provenance) => {
+  const [, ...old] = (existsSync(file) ? readFileSync(file, "utf8") : preface).split(/^(?=## )/m)
+  const text = format({ ...section, lines: [provenance(from), "", ...section.lines] })
+  const isSame = (it: string) => it.startsWith(`## ${section.title}\n`)
+  const all = old.some(isSame) ? old.map((it) => isSame(it) ? text : it) : [...old, text]
+  writeFileSync(file, [preface, ...all.map((it) => `${it.trimEnd()}\n`)].join("\n"))
 }

@@ -1,8 +1,7 @@
 /** The programs that a benchmark starts. None outlives the scope that it was started in. */
 import { type ChildProcess, execFile, spawn, type StdioOptions } from "node:child_process"
-import { readFileSync } from "node:fs"
 import { createServer } from "node:net"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { Data, Effect } from "effect"
@@ -11,24 +10,40 @@ import { Data, Effect } from "effect"
 export class BenchFailed extends Data.TaggedError("BenchFailed")<{ readonly message: string }> {}
 
 /** The folder of the project. */
-export const root = dirname(dirname(fileURLToPath(import.meta.url)))
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** The runtime that runs this file, as a command for a script. */
-export const runtime = (script: string, flags: ReadonlyArray<string> = []): ReadonlyArray<string> => [
+/** Node, which the image runs: this one, or the first one of PATH where Deno runs this. */
+export const node = process.versions["deno"] === undefined ? process.execPath : "node"
+
+/** The runtime that runs this file, as a command for a script of the project. */
+export const runtime = (script: string): ReadonlyArray<string> => [
   process.execPath,
   ...(process.versions["deno"] === undefined ? [] : ["run", "-A"]),
-  ...flags,
-  join(root, script)
+  script
 ]
 
-/** Runs a program to its end. */
-export const run = (command: string, args: ReadonlyArray<string>, cwd = root): Effect.Effect<string, BenchFailed> =>
+/** What a program needs to run at all; no setting of whoever runs the benchmark. */
+const inherited = (): Record<string, string> =>
+  Object.fromEntries(
+    ["HOME", "PATH", "TMPDIR", "LANG"].flatMap((name) => {
+      const value = process.env[name]
+      return value === undefined ? [] : [[name, value]]
+    })
+  )
+
+/** Runs a program to its end, and answers with what it has printed. */
+export const run = (
+  [command = "", ...args]: ReadonlyArray<string>,
+  options: { readonly cwd?: string; readonly env?: Record<string, string> } = {}
+): Effect.Effect<string, BenchFailed> =>
   Effect.callback((resume) => {
-    execFile(command, args, { cwd }, (error, stdout, stderr) =>
+    const { cwd = root, env } = options
+    const limits = { maxBuffer: 2 ** 26, env: env === undefined ? process.env : { ...inherited(), ...env } }
+    execFile(command, args, { cwd, ...limits }, (error, stdout, stderr) =>
       resume(
-        error === null
-          ? Effect.succeed(stdout)
-          : Effect.fail(new BenchFailed({ message: `${command} ${args.join(" ")}: ${stderr || error.message}` }))
+        error === null ? Effect.succeed(stdout) : Effect.fail(
+          new BenchFailed({ message: `${command} ${args.join(" ")}: ${stderr.trim() || error.message}` })
+        )
       ))
   })
 
@@ -47,14 +62,12 @@ const stopped = (child: ChildProcess): Promise<void> =>
 /** A program that runs until the scope ends. */
 export const start = (
   [command = "", ...args]: ReadonlyArray<string>,
-  options: { readonly stdio: StdioOptions; readonly env: Record<string, string> }
+  options: { readonly stdio: StdioOptions; readonly env: Record<string, string>; readonly cwd?: string }
 ) => {
-  // what a program needs to run at all; no setting of whoever runs the benchmark
-  const { HOME = "", PATH = "" } = process.env
-  const { env, stdio } = options
+  const { cwd = root, env, stdio } = options
   return Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(command, args, { cwd: root, stdio, env: { HOME, PATH, ...env } })
+      const child = spawn(command, args, { cwd, stdio, env: { ...inherited(), ...env } })
       // a program that can't be started is one that has exited, which is noticed where its answer is awaited
       child.on("error", () => {})
       return child
@@ -70,15 +83,3 @@ export const freePort: Effect.Effect<number> = Effect.callback((resume) => {
     server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
   })
 })
-
-/** CPU time of a process so far with all its threads, in microseconds; Linux counts it in ticks of 10 ms. */
-export const cpuMicros = (pid: number): number => {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-  // the program's name, in parentheses, may hold spaces
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  return (Number(fields[11]) + Number(fields[12])) * 10_000
-}
-
-/** Resident memory of a process in bytes. */
-export const residentBytes = (pid: number): number =>
-  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
