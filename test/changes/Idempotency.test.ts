@@ -11,7 +11,7 @@ import { type Account, type Answer, type TestServer, useServers } from "../suppo
 import { checksum, create, families, having, listAll, newId, patch, read, remove } from "../tasks/families.ts"
 
 const [server, second] = useServers(2)
-const databaseUrl = process.env["TEST_DATABASE_URL"]
+const databaseUrl = process.env["TEST_DATABASE_URL"] || undefined
 let user: Account
 let other: Account
 beforeAll(async () => {
