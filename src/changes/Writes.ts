@@ -1,7 +1,6 @@
 /** The one way to write tasks. */
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, type SqlError, type Statement } from "effect/sql"
-import { withoutLongWait } from "../database/Failures.ts"
 import type { UserId } from "../domain/User.ts"
 import { WakeUps } from "./WakeUps.ts"
 
@@ -36,7 +35,6 @@ export class Writes extends Context.Service<Writes, {
             returning last_version, clock_timestamp() as written_at
           )
           ${statement}`.pipe(
-            withoutLongWait,
             Effect.tap((rows) => rows.length === 0 ? Effect.void : sql.afterCommit(wakeUps.wake(userId)))
           )
       })

@@ -1,7 +1,6 @@
 /** What a failed statement means to who asked for it. */
 import { Effect } from "effect"
 import { SqlError } from "effect/sql"
-import { within } from "./Within.ts"
 
 /** The unique constraint that refused a statement, or undefined for every other failure. */
 const violated = (error: SqlError.SqlError): string | undefined =>
@@ -18,24 +17,6 @@ export const orConflict =
       const conflict = conflicts[violated(error) ?? ""]
       return conflict === undefined ? Effect.die(error) : Effect.fail(conflict())
     })
-
-/** Milliseconds that a write may wait for the other writes of its user. */
-const patience = 2_000
-
-/**
- * Limits the wait for a lock. The database limits each lock by itself; who waits in a queue waits for two: for its turn
- * to wait, and then for the lock.
- */
-export const withoutLongWait = <A, R>(
-  write: Effect.Effect<A, SqlError.SqlError, R>
-): Effect.Effect<A, SqlError.SqlError, R> =>
-  within(
-    patience + 200,
-    write,
-    Effect.suspend(() =>
-      Effect.fail(new SqlError.SqlError({ reason: new SqlError.LockTimeoutError({ cause: "waited too long" }) }))
-    )
-  )
 
 // 3D000: there is no database of this name; 25006: it takes no writes, as a replica
 const unavailableStates = /^(?:08|53|57P0|25006$|3D000$)/

@@ -6,7 +6,7 @@ import { SqlClient } from "effect/sql"
 import { CurrentUser } from "../api/Authorization.ts"
 import { IdempotencyKey, Idempotent, Replay } from "../api/Idempotency.ts"
 import { IdempotencyInFlight, IdempotencyKeyReused } from "../api/Problems.ts"
-import { classify, withoutLongWait } from "../database/Failures.ts"
+import { classify } from "../database/Failures.ts"
 import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
 import { requestTarget } from "./RequestTarget.ts"
@@ -40,10 +40,21 @@ export const layer = Layer.effect(
     const sql = yield* SqlClient.SqlClient
     const inTransaction = transaction(sql)
 
-    /** Puts this request behind every other write of the user, among them the first one with the same key. */
+    const limitStatements = (limit: string) => sql`select set_config('statement_timeout', ${limit}, true)`
+
+    /**
+     * Puts this request behind every other write of the user, among them the first one with the same key. The limit of
+     * locks is for each lock, and in a queue one waits for two: for the turn to wait, and then for the row.
+     */
     const wait = (userId: UserId) =>
       Effect.catch(
-        withoutLongWait(sql`select 1 from user_sequences where user_id = ${userId} for update`),
+        Effect.andThen(
+          limitStatements("2s"),
+          Effect.andThen(
+            sql`select 1 from user_sequences where user_id = ${userId} for update`,
+            limitStatements("5s")
+          )
+        ),
         (error): Effect.Effect<never, IdempotencyInFlight> =>
           classify(error) === "busy" ? Effect.fail(new IdempotencyInFlight()) : Effect.die(error)
       )

@@ -608,7 +608,8 @@ describe.skipIf(databaseUrl === undefined)("R69 while another transaction holds 
             expect(answer.headers.get("retry-after")).toMatch(/^\d+$/)
           }
           expect(took).toBeGreaterThan(1_900)
-          expect(took).toBeLessThan(3_000)
+          // without a key the database limits each lock; who is second in the queue waits for two
+          expect(took).toBeLessThan(withKey ? 3_000 : 5_000)
         }
         expect([await checksum(server, user), await lastVersion(user)]).toEqual(before)
         for (const path of ["/api/v1/tasks?limit=1", "/api/v1/changes?limit=1"]) {
