@@ -1,18 +1,7 @@
 /** How a process of this program ends, and what it says when it can't start. */
 import process from "node:process"
 import { Cause, Effect, Exit, type Runtime } from "effect"
-import { classify } from "./database/Failures.ts"
-
-/** The innermost code of a failure: SQLSTATE, or what the network or TLS calls it. */
-const reason = (error: unknown): string => {
-  let found = ""
-  for (let cause: unknown = error; typeof cause === "object" && cause !== null;) {
-    const { cause: next, code, reason } = cause as { cause?: unknown; code?: unknown; reason?: unknown }
-    if (typeof code === "string") found = ` (${code})`
-    cause = reason ?? next
-  }
-  return found
-}
+import { classify, codesOf } from "./database/Failures.ts"
 
 /** Failures whose message is for whoever starts the process. */
 const expected = new Set(["InvalidSettings", "DataDirInUse", "DataDirUnusable", "WorkerEnded"])
@@ -21,11 +10,13 @@ const expected = new Set(["InvalidSettings", "DataDirInUse", "DataDirUnusable", 
 const explain = (cause: Cause.Cause<unknown>): string => {
   const error = Cause.squash(cause)
   if (typeof error === "object" && error !== null && "_tag" in error) {
-    if (expected.has(String(error._tag))) return (error as unknown as Error).message
+    if (error instanceof Error && expected.has(String(error._tag))) return error.message
     if (error._tag === "ServeError") return "HOST, PORT: can't be listened on; is another server running there?"
-    if (reason(error) === " (42501)") return "DATABASE_URL: this user may not create tables"
+    const code = codesOf(error).at(-1)
+    if (code === "42501") return "DATABASE_URL: this user may not create tables"
     if (classify(error) !== undefined) {
-      return `DATABASE_URL: the database does not answer, or refuses this user or this address${reason(error)}`
+      const why = code === undefined ? "" : ` (${code})`
+      return `DATABASE_URL: the database does not answer, or refuses this user or this address${why}`
     }
   }
   return Cause.pretty(cause)

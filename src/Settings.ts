@@ -58,7 +58,7 @@ const integer = (minimum: number, maximum: number) =>
 const flag = Schema.Literals(["true", "false"])
 const duration = Schema.DurationFromString
 
-const seconds = (text: string) => Duration.fromInputUnsafe(text as Duration.Input)
+const seconds = Schema.decodeSync(duration)
 
 /** An address alone is a network of one. */
 const network = (text: string) =>

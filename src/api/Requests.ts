@@ -7,6 +7,7 @@ import {
   HttpsRequired,
   Internal,
   MalformedBody,
+  MalformedHeader,
   Overloaded,
   TooLarge,
   UnsupportedMediaType,
@@ -21,6 +22,11 @@ export class Faults extends HttpApiMiddleware.Service<Faults>()("tasks-api/api/R
 /** Part of every endpoint with a body: reads it within BodyLimit, as UTF-8, before anything else is decoded. */
 export class RequestBody extends HttpApiMiddleware.Service<RequestBody>()("tasks-api/api/Requests/RequestBody", {
   error: [MalformedBody, TooLarge, UnsupportedMediaType]
+}) {}
+
+/** Part of every endpoint with a header that has a form: it is checked before anything is looked up. */
+export class FormedHeaders extends HttpApiMiddleware.Service<FormedHeaders>()("tasks-api/api/Requests/FormedHeaders", {
+  error: MalformedHeader
 }) {}
 
 /** The longest body an endpoint reads, in bytes. */

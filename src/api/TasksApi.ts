@@ -8,8 +8,8 @@ import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
 import { Cursor, defaultLimit, Limit, limitParameter, LinkHeader } from "./Pagination.ts"
-import { IdReused, IfMatchRequired, InvalidCursor, MalformedHeader, NotFound, StaleVersion } from "./Problems.ts"
-import { bodyOptional, Message, NoQuery, RequestBody } from "./Requests.ts"
+import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion } from "./Problems.ts"
+import { bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
 const etag = (task: Task) => `"${task.version}"`
@@ -60,7 +60,7 @@ export const ListQuery = closed({
 })
 export type ListQuery = typeof ListQuery.Type
 
-const preconditions = [MalformedHeader, StaleVersion, IfMatchRequired] as const
+const preconditions = [StaleVersion, IfMatchRequired] as const
 const TaskMergePatch = TaskPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
   .annotate({ identifier: "TaskMergePatch" })
 const Completion = closed({ completed: Schema.optionalKey(Schema.Boolean) }).annotate({ identifier: "Completion" })
@@ -85,8 +85,8 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       headers: idempotencyKey,
       payload: TaskCreate,
       success: [Created, TaskWithEtag],
-      error: [IdReused, MalformedHeader]
-    }).middleware(Idempotent).middleware(RequestBody).annotateMerge(summary(
+      error: IdReused
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(summary(
       "Create a task",
       "With an `id` of the client's own, a retry of the same body is answered 200 with the stored task."
     )),
@@ -95,8 +95,8 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       query: NoQuery,
       headers: ifNoneMatch,
       success: [TaskWithEtag, Unchanged],
-      error: [NotFound, MalformedHeader]
-    }).annotateMerge(summary("Read a task")),
+      error: NotFound
+    }).middleware(FormedHeaders).annotateMerge(summary("Read a task")),
     patch: HttpApiEndpoint.patch("patch", "/:id", {
       params: one,
       query: NoQuery,
@@ -104,7 +104,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       payload: [TaskPatch, TaskMergePatch],
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).middleware(Idempotent).middleware(RequestBody).annotateMerge(
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(
       summary("Change a task", "A merge patch (RFC 7396).")
     ),
     complete: HttpApiEndpoint.patch("complete", "/:id/complete", {
@@ -114,17 +114,20 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       payload: Completion,
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).middleware(Idempotent).middleware(RequestBody).annotateMerge(bodyOptional).annotateMerge(summary(
-      "Complete or reopen a task",
-      "Sets, never toggles: no body and `{}` complete it."
-    )),
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(bodyOptional)
+      .annotateMerge(summary(
+        "Complete or reopen a task",
+        "Sets, never toggles: no body and `{}` complete it."
+      )),
     restore: HttpApiEndpoint.post("restore", "/:id/restore", {
       params: one,
       query: NoQuery,
       headers: writeHeaders,
       success: TaskWithEtag,
       error: [NotFound, ...preconditions]
-    }).middleware(Idempotent).annotateMerge(summary("Restore a deleted task", "Within 30 days of its deletion."))
+    }).middleware(Idempotent).middleware(FormedHeaders).annotateMerge(
+      summary("Restore a deleted task", "Within 30 days of its deletion.")
+    )
   }
 }
 
@@ -146,12 +149,14 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
     payload: TaskUpdate,
     success: TaskWithEtag,
     error: [NotFound, ...preconditions]
-  }).middleware(Idempotent).middleware(RequestBody).annotateMerge(
+  }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(
     summary("Change a task", "Absent members stay as they are.")
   ),
   canonical.patch,
   HttpApiEndpoint.delete("delete", "/:id", { params: { id: TaskId }, ...deletion, success: Message })
-    .middleware(Idempotent).annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
+    .middleware(Idempotent).middleware(FormedHeaders).annotateMerge(
+      summary("Delete a task", "It can be restored for 30 days.")
+    ),
   canonical.complete,
   canonical.restore
 ).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
@@ -172,7 +177,7 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
     payload: TaskReplace,
     success: TaskWithEtag,
     error: [NotFound, ...preconditions]
-  }).middleware(Idempotent).middleware(RequestBody).annotateMerge(
+  }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(
     summary("Replace a task", "Absent members return to their defaults.")
   ),
   scoped.patch,
@@ -180,7 +185,9 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
     params: { ...scope, id: TaskId },
     ...deletion,
     success: HttpApiSchema.NoContent
-  }).middleware(Idempotent).annotateMerge(summary("Delete a task", "It can be restored for 30 days.")),
+  }).middleware(Idempotent).middleware(FormedHeaders).annotateMerge(
+    summary("Delete a task", "It can be restored for 30 days.")
+  ),
   scoped.complete,
   scoped.restore
 ).middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/tasks")

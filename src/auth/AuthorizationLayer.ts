@@ -1,5 +1,5 @@
 /** The checks that api/Authorization.ts declares. */
-import type { IncomingMessage } from "node:http"
+import { toIncomingMessage } from "@effect/platform-node/NodeHttpServerRequest"
 import { Effect, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServerRequest } from "effect/http"
 import { Authorization, CurrentUser, NotReserved, OwnPath } from "../api/Authorization.ts"
@@ -10,7 +10,7 @@ import { Sessions } from "./Sessions.ts"
 
 /** node:http keeps the first of several Authorization headers: which one a proxy believed can't be known. */
 export const hasSeveralAuthorizations = (request: HttpServerRequest.HttpServerRequest): boolean => {
-  const raw = (request.source as IncomingMessage).rawHeaders
+  const raw = toIncomingMessage(request).rawHeaders
   let count = 0
   for (let i = 0; i < raw.length; i += 2) if (raw[i]!.toLowerCase() === "authorization") count++
   return count > 1

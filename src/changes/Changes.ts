@@ -23,6 +23,9 @@ const heartbeat = 15_000
 /** Milliseconds that a client may leave what was sent untaken. */
 const patience = 60_000
 
+/** Milliseconds in which a client that reads takes what was sent, and so looks at its session itself. */
+const promptness = 400
+
 const feedPosition = Schema.fromJsonString(Schema.Tuple([Schema.Int, Schema.Int]))
 const encodeTask = Schema.encodeSync(Schema.fromJsonString(Task))
 
@@ -122,11 +125,12 @@ export class Changes extends Context.Service<Changes, {
           yield* wakes(wakeUp, heartbeat)
           wakeUp.closeUnsafe()
           // who does read finds out by itself
-          yield* Effect.sleep("500 millis")
+          yield* Effect.sleep(promptness)
           if (sent.at === undefined) continue
           const waited = (yield* Clock.currentTimeMillis) - sent.at
           if (waited > patience || draining.started.isOpen()) return
-          if (waited > 400 && (yield* patiently(sessions.remaining(user), heartbeat)) <= 0) return
+          // what was sent before the wake-up is still there
+          if (waited >= promptness && (yield* patiently(sessions.remaining(user), heartbeat)) <= 0) return
         }
       })
 

@@ -18,8 +18,9 @@ types.register<number>(PgTypes.OID.int8, {
   decode: (bytes) => Result.succeed(Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigInt64(0)))
 }, { arrayOid: PgTypes.OID.int8Array })
 
-/** No statement, lock or open transaction may hold a request for long. */
+/** What sessions are started with. */
 const utc = { timezone: "UTC" }
+/** No statement, lock or open transaction may hold a request for long. */
 const limits = {
   statement_timeout: "5000",
   lock_timeout: "2000",

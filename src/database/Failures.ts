@@ -1,5 +1,5 @@
 /** What a failed statement means to who asked for it. */
-import { Effect } from "effect"
+import { Effect, Predicate } from "effect"
 import { SqlError } from "effect/sql"
 
 /** The unique constraint that refused a statement, or undefined for every other failure. */
@@ -18,6 +18,14 @@ export const orConflict =
       return conflict === undefined ? Effect.die(error) : Effect.fail(conflict())
     })
 
+/** The codes of a failure and of its causes, outermost first: SQLSTATE, or what the network or TLS calls it. */
+export const codesOf = (error: unknown): ReadonlyArray<string> => {
+  const own = Predicate.hasProperty(error, "code") && typeof error.code === "string" ? [error.code] : []
+  const inner = Predicate.hasProperty(error, "reason") ? error.reason : undefined
+  const cause = inner ?? (Predicate.hasProperty(error, "cause") ? error.cause : undefined)
+  return cause === undefined ? own : [...own, ...codesOf(cause)]
+}
+
 // 3D000: there is no database of this name; 25006: it takes no writes, as a replica
 const unavailableStates = /^(?:08|53|57P0|25006$|3D000$)/
 const busyStates = /^(?:55P03|57014|40001|40P01)$/
@@ -35,13 +43,7 @@ export const classify = (error: unknown): "unavailable" | "busy" | undefined => 
     case "SerializationError":
       return "busy"
   }
-  for (let cause: unknown = error.reason; typeof cause === "object" && cause !== null;) {
-    const { cause: next, code } = cause as { readonly cause?: unknown; readonly code?: unknown }
-    if (typeof code === "string") {
-      if (unavailableStates.test(code)) return "unavailable"
-      if (busyStates.test(code)) return "busy"
-    }
-    cause = next
-  }
-  return undefined
+  const codes = codesOf(error)
+  if (codes.some((code) => unavailableStates.test(code))) return "unavailable"
+  return codes.some((code) => busyStates.test(code)) ? "busy" : undefined
 }

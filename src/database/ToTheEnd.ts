@@ -5,8 +5,10 @@ import { Effect, Fiber } from "effect"
  * while the request that began it can still be given up. (An uninterruptible region would hold the request for as long
  * as a database that does not answer.)
  */
-export const toTheEnd = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(
-    Effect.forkDetach(Effect.catchTag(Effect.timeout(work, "10 seconds"), "TimeoutError", Effect.die)),
-    Fiber.join
-  ) as Effect.Effect<A, E, R>
+export const toTheEnd = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  const bounded = Effect.timeoutOrElse(work, {
+    duration: "10 seconds",
+    orElse: () => Effect.die(new Error("took longer than 10 seconds"))
+  })
+  return Effect.flatMap(Effect.forkDetach(bounded), Fiber.join)
+}

@@ -48,10 +48,6 @@ export const transaction = (sql: SqlClient.SqlClient) => {
     savepoint: notNested,
     rollbackSavepoint: notNested
   })
-  return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, Exclude<E, SqlError.SqlError>, R> =>
-    Effect.catch(
-      inTransaction(effect),
-      (error): Effect.Effect<never, Exclude<E, SqlError.SqlError>> =>
-        SqlError.isSqlError(error) ? Effect.die(error) : Effect.fail(error as Exclude<E, SqlError.SqlError>)
-    )
+  return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    inTransaction(effect).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.die(error)))
 }

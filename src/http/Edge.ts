@@ -3,7 +3,7 @@
  * answer, and the line it leaves in the log.
  */
 import { randomUUID } from "node:crypto"
-import type { IncomingMessage } from "node:http"
+import { toIncomingMessage } from "@effect/platform-node/NodeHttpServerRequest"
 import { Cause, Clock, Effect, Layer, Metric, Option, type Types } from "effect"
 import {
   Headers,
@@ -29,13 +29,13 @@ import { allowedMethods } from "./AllowedMethods.ts"
 import { Draining } from "./Draining.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { securityHeaders } from "./SecurityHeaders.ts"
-import { within } from "../database/Within.ts"
+import { within } from "./Within.ts"
 
 /** Milliseconds that a request may take once its body has arrived; bulk requests will have their own. */
 const timeLimit = 10_000
 
 /** A body that arrives slowly has a limit of its own, at the socket. */
-const isArriving = ({ source }: HttpServerRequest.HttpServerRequest) => !(source as IncomingMessage).complete
+const isArriving = (request: HttpServerRequest.HttpServerRequest) => !toIncomingMessage(request).complete
 
 /** Seconds after which a busy or recovering server should be asked again. */
 const retryAfter = "1"

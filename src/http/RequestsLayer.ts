@@ -1,10 +1,10 @@
 /** The checks that api/Requests.ts declares: bodies within their limits, and faults told one by one. */
-import type { IncomingMessage } from "node:http"
+import { toIncomingMessage } from "@effect/platform-node/NodeHttpServerRequest"
 import { Context, Data, Effect, Layer, type Types } from "effect"
 import { HttpServerRequest, UrlParams } from "effect/http"
 import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
 import { MalformedBody, MalformedHeader, TooLarge, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
-import { BodyLimit, BodyOptional, Faults, RequestBody } from "../api/Requests.ts"
+import { BodyLimit, BodyOptional, Faults, FormedHeaders, RequestBody } from "../api/Requests.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { faultsOf } from "./ValidationFaults.ts"
 
@@ -15,17 +15,22 @@ const faults = Layer.succeed(Faults, (httpEffect, { endpoint }) =>
       httpEffect,
       (error): Effect.Effect<never, ValidationFailed | Types.unhandled> => {
         if (!HttpApiError.HttpApiSchemaError.is(error)) return Effect.fail(error)
-        if (error.kind === "Headers") {
-          const [fault] = faultsOf(error)
-          // the endpoints whose headers have a form declare this problem themselves
-          return Effect.fail(new MalformedHeader({ detail: `${fault?.pointer} ${fault?.detail}` }) as never)
-        }
         return error.kind === "Body" || error.kind === "ResponseHeaders"
           ? Effect.die(error.cause)
           : Effect.fail(new ValidationFailed({ errors: faultsOf(error) }))
       }
     )
   }))
+
+const formedHeaders = Layer.succeed(
+  FormedHeaders,
+  (httpEffect) =>
+    Effect.catch(httpEffect, (error): Effect.Effect<never, MalformedHeader | Types.unhandled> => {
+      if (!HttpApiError.HttpApiSchemaError.is(error) || error.kind !== "Headers") return Effect.fail(error)
+      const faults = faultsOf(error).map(({ detail, pointer }) => `${pointer} ${detail}`)
+      return Effect.fail(new MalformedHeader({ detail: faults.join("; ") }))
+    })
+)
 
 /** The media type of a request without its parameters; a missing one counts as JSON. */
 const mediaType = (header: string | undefined) => (header ?? "application/json").split(";", 1)[0]!.trim().toLowerCase()
@@ -51,7 +56,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
  */
 const readText = (request: HttpServerRequest.HttpServerRequest, limit: number): Effect.Effect<string, Unreadable> =>
   Effect.callback((resume) => {
-    const source = request.source as IncomingMessage
+    const source = toIncomingMessage(request)
     if (Number(source.headers["content-length"] ?? 0) > limit) return resume(Effect.fail(tooLarge))
     const chunks: Array<Uint8Array> = []
     let size = 0
@@ -121,4 +126,4 @@ const requestBody = Layer.succeed(
   })
 )
 
-export const layer = Layer.mergeAll(faults, requestBody)
+export const layer = Layer.mergeAll(faults, formedHeaders, requestBody)

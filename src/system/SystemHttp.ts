@@ -8,7 +8,7 @@ import { Api } from "../api/Api.ts"
 import { problemCatalog } from "../api/ProblemCatalog.ts"
 import { DatabaseUnavailable, NotFound, Overloaded, TokenInvalid, TokenMissing } from "../api/Problems.ts"
 import { Draining } from "../http/Draining.ts"
-import { within } from "../database/Within.ts"
+import { within } from "../http/Within.ts"
 import { Settings } from "../Settings.ts"
 
 /** Milliseconds until readiness is answered: shorter than any load balancer's patience. */

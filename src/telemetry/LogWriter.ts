@@ -17,9 +17,10 @@ export const makeLogWriter: Effect.Effect<(line: string) => void, never, Scope.S
   let isWriting = false
 
   const told = () => {
+    const note = { message: "lines of the log were left out", level: "WARN", annotations: { lines: left } }
     const text = left === 0
       ? waiting
-      : `${waiting}${JSON.stringify({ message: `${left} lines were left out`, level: "WARN" })}\n`
+      : `${waiting}${JSON.stringify({ ...note, timestamp: new Date().toISOString() })}\n`
     waiting = ""
     left = 0
     return text

@@ -1,6 +1,7 @@
 import fc from "fast-check"
 import { beforeAll, describe, expect, it } from "vitest"
 import { send } from "../http/exchange.ts"
+import { flipped } from "../support/cursors.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, useServers } from "../support/TestServer.ts"
 import {
@@ -300,13 +301,6 @@ describe("pages of changes", () => {
     expect(titles((await page(account, after(cursor, "&limit=500"))).changes)).toEqual(["t2", "t3", "t4"])
   })
 })
-
-const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-/** The same cursor with the highest bit of one letter turned, which no decoder may overlook. */
-const flipped = (cursor: string, at: number) => {
-  const place = alphabet.indexOf(cursor[at] ?? "")
-  return `${cursor.slice(0, at)}${place < 0 ? "A" : alphabet[place ^ 32]}${cursor.slice(at + 1)}`
-}
 
 describe("since", () => {
   const refused = async (account: Account, cursor: string) => {

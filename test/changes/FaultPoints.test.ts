@@ -4,19 +4,15 @@
  */
 import { randomBytes } from "node:crypto"
 import { request as httpRequest } from "node:http"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { beforeAll, describe, expect, it } from "vitest"
 import { emptyDatabase, type TestDatabase, testDatabaseUrl } from "../operation/postgres.ts"
-import { emptyDirectory, patience, type Program, start } from "../operation/program.ts"
+import { emptyDirectory, patience, type Program, start, useFinished } from "../operation/program.ts"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { type Point, startWireProxy, type Stop, type WireProxy } from "../support/WireProxy.ts"
 import { having, newId, type TaskAnswer } from "../tasks/families.ts"
 
-const cleanups: Array<() => Promise<void> | void> = []
-const atTheEnd = (work: () => Promise<void> | void) => void cleanups.push(work)
-afterAll(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-}, patience)
+const atTheEnd = useFinished()
 
 const JWT_SECRET = randomBytes(32).toString("hex")
 

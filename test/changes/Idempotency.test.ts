@@ -5,10 +5,11 @@ import { SqlClient } from "effect/sql"
 import process from "node:process"
 import { beforeAll, describe, expect, it } from "vitest"
 import { head, headerIn, sendBytes } from "../http/exchange.ts"
-import { type Endpoint, endpoints } from "../support/endpoints.ts"
+import type { Endpoint } from "../support/endpoints.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, type Answer, type TestServer, useServers } from "../support/TestServer.ts"
 import { checksum, create, families, having, listAll, newId, patch, read, remove } from "../tasks/families.ts"
+import { lastVersionOf, prepareWrite, type Write, writing } from "./writes.ts"
 
 const [server, second] = useServers(2)
 const databaseUrl = process.env["TEST_DATABASE_URL"] || undefined
@@ -19,31 +20,8 @@ beforeAll(async () => {
   other = await server.register()
 })
 
-const writing = endpoints.filter(({ method, path }) =>
-  method !== "GET" && /^\/api\/(v1|:user_id)\/tasks(\/|$)/.test(path)
-)
-
-interface Write {
-  readonly method: string
-  readonly path: string
-  readonly body: Record<string, unknown> | undefined
-}
-
-/** A request to this endpoint that will succeed and change something. */
-const prepare = async ({ body, method, path }: Endpoint, account = user): Promise<Write> => {
-  const { id } = path.includes(":id") ? await create(server, account, { title: randomUUID() }) : { id: "" }
-  if (path.endsWith("/restore")) await remove(server, account, id)
-  return {
-    method,
-    path: path.replace(":user_id", account.id).replace(":id", id),
-    // good in both families, and for more than one creation
-    body: body === undefined ? undefined : {
-      ...(method === "PUT" && { title: "put" }),
-      ...body,
-      ...("id" in (body as object) && { id: newId() })
-    }
-  }
-}
+const prepare = (endpoint: Endpoint, account = user) => prepareWrite(server, account, endpoint)
+const lastVersion = (account: Account) => lastVersionOf(server, account)
 
 /** The same request with a body that is valid too. */
 const varied = (write: Write): Write => ({
@@ -52,7 +30,7 @@ const varied = (write: Write): Write => ({
 })
 
 const run = (
-  { method, path, body }: Write,
+  { method, path, body }: Omit<Write, "id">,
   key?: string,
   options: { readonly as?: Account; readonly on?: TestServer; readonly headers?: Record<string, string> } = {}
 ): Promise<Answer> => {
@@ -64,17 +42,13 @@ const run = (
   })
 }
 
-const creation = (title: string): Write => ({ method: "POST", path: "/api/v1/tasks", body: { title } })
-const changing = (id: string, title: string): Write => ({
+const creation = (title: string): Omit<Write, "id"> => ({ method: "POST", path: "/api/v1/tasks", body: { title } })
+const changing = (id: string, title: string): Omit<Write, "id"> => ({
   method: "PATCH",
   path: `/api/v1/tasks/${id}`,
   body: { title }
 })
 
-const lastVersion = async ({ id }: Account) => {
-  const query = "select last_version::int as last from user_sequences where user_id = $1"
-  return (await server.sql<{ last: number }>(query, [id]))[0]?.last ?? 0
-}
 const storedKeys = async ({ id }: Account) =>
   (await server.sql<{ key: string }>("select key from idempotency_keys where user_id = $1 order by key", [id]))
     .map(({ key }) => key)

@@ -6,6 +6,7 @@ import { afterEach, beforeAll, describe, expect, it } from "vitest"
 import { login, me, refresh, sessionOf, type Tokens } from "../auth/accounts.ts"
 import { head, send } from "../http/exchange.ts"
 import { makeReader, type SentEvent } from "../support/EventStream.ts"
+import { flipped } from "../support/cursors.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, type Answer, type TestServer, useServers } from "../support/TestServer.ts"
 import {
@@ -248,13 +249,6 @@ describe.each(families)("a stream beside $name", (family) => {
     }
   })
 })
-
-const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-/** The same cursor with the highest bit of one letter turned, which no decoder may overlook. */
-const flipped = (cursor: string, at: number) => {
-  const place = alphabet.indexOf(cursor[at] ?? "")
-  return `${cursor.slice(0, at)}${place < 0 ? "A" : alphabet[place ^ 32]}${cursor.slice(at + 1)}`
-}
 
 describe("Last-Event-ID", () => {
   const refused = async (account: Account, lastEventId: string) => {

@@ -4,6 +4,7 @@ import { type Endpoint, endpoints } from "../support/endpoints.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, useServers } from "../support/TestServer.ts"
 import { checksum, create, having, listAll, newId, remove } from "../tasks/families.ts"
+import { lastVersionOf, prepareWrite, writing } from "./writes.ts"
 
 const [server, second] = useServers(2)
 let user: Account
@@ -15,7 +16,6 @@ beforeAll(async () => {
 })
 
 const ofTasks = endpoints.filter(({ path }) => /^\/api\/(v1|:user_id)\/(tasks|changes)(\/|$)/.test(path))
-const writing = ofTasks.filter(({ method }) => method !== "GET")
 const reading = ofTasks.filter(({ method }) => method === "GET")
 
 interface Row {
@@ -30,24 +30,15 @@ const rowsOf = async ({ id }: Account) =>
       [id]
     )).map((row) => [row.id, row])
   )
-const lastVersion = async ({ id }: Account) => {
-  const query = "select last_version::int as last from user_sequences where user_id = $1"
-  return (await server.sql<{ last: number }>(query, [id]))[0]?.last ?? 0
-}
+const lastVersion = (account: Account) => lastVersionOf(server, account)
 const stateOf = async (...accounts: ReadonlyArray<Account>) => [
   await checksum(server, ...accounts),
   await Promise.all(accounts.map(lastVersion))
 ]
 
-/** A request to this endpoint that will succeed and, unless it reads, change something. */
-const prepare = async ({ body, method, path }: Endpoint, account = user) => {
-  const { id } = path.includes(":id") ? await create(server, account, { title: randomUUID() }) : { id: "" }
-  if (path.endsWith("/restore")) await remove(server, account, id)
-  const options = {
-    token: account.access_token,
-    ...(body === undefined ? {} : { body: { ...body, ...("id" in (body as object) && { id: newId() }) } })
-  }
-  return { method, path: path.replace(":user_id", account.id).replace(":id", id), id, options }
+const prepare = async (endpoint: Endpoint, account = user) => {
+  const { body, ...request } = await prepareWrite(server, account, endpoint)
+  return { ...request, options: { token: account.access_token, ...(body === undefined ? {} : { body }) } }
 }
 
 it("walks every endpoint of tasks and changes", () => {

@@ -1,18 +1,23 @@
 /** The database fails in the ways that databases fail, and the real program goes on without a restart. */
 import { randomBytes } from "node:crypto"
 import { type AddressInfo, createServer } from "node:net"
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+import { afterEach, beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { having, newId } from "../tasks/families.ts"
 import { connectTo, emptyDatabase, type Proxy, startProxy, type TestDatabase, testDatabaseUrl } from "./postgres.ts"
-import { emptyDirectory, type Ending, type Finished, patience, type Program, run, start } from "./program.ts"
+import {
+  emptyDirectory,
+  type Ending,
+  type Finished,
+  patience,
+  type Program,
+  run,
+  start,
+  useFinished
+} from "./program.ts"
 
-const cleanups: Array<() => Promise<void> | void> = []
-const atTheEnd = (work: () => Promise<void> | void) => void cleanups.push(work)
-afterAll(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-}, patience)
+const atTheEnd = useFinished()
 
 const JWT_SECRET = randomBytes(32).toString("hex")
 const poolSize = 4

@@ -1,17 +1,22 @@
 /** What the real program writes: a line for each request, the events an operator looks for, and never a secret. */
 import { randomBytes } from "node:crypto"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { head, headerIn, sendBytes } from "../http/exchange.ts"
+import { beforeAll, describe, expect, it } from "vitest"
+import { head, headerIn, send, sendBytes } from "../http/exchange.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { having, newId } from "../tasks/families.ts"
 import { connectTo, emptyDatabase, startProxy, testDatabaseUrl } from "./postgres.ts"
-import { emptyDataDir, emptyDirectory, emptyPlace, type Line, patience, type Program, start } from "./program.ts"
+import {
+  emptyDataDir,
+  emptyDirectory,
+  emptyPlace,
+  type Line,
+  patience,
+  type Program,
+  start,
+  useFinished
+} from "./program.ts"
 
-const cleanups: Array<() => Promise<void> | void> = []
-const atTheEnd = (work: () => Promise<void> | void) => void cleanups.push(work)
-afterAll(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-}, patience)
+const atTheEnd = useFinished()
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
@@ -496,3 +501,36 @@ describe("R72 the log at its most talkative", () => {
     expect(written).not.toMatch(/\$argon2|\$2[aby]\$|bearer +ey|eyj/)
   }, patience)
 })
+
+it("F25 that nobody reads holds up no request, and says afterwards what was left out", async ({ onTestFinished }) => {
+  const program = await start(await emptyPlace(onTestFinished), onTestFinished)
+  program.read(false)
+  // more than a pipe and what waits for it hold: 1,000,000 characters and some
+  const agent = "a".repeat(300)
+  const body = JSON.stringify({ email: "nobody@example.com", password: "wrong" })
+  const headers = { "content-type": "application/json", "user-agent": agent }
+  for (let round = 0; round < 40; round++) {
+    const statuses = await Promise.all(
+      Array.from({ length: 100 }, () => send(program, "GET", "/health/live", { headers }).then(({ status }) => status))
+    )
+    expect(new Set(statuses)).toEqual(new Set([200]))
+  }
+  expect((await send(program, "POST", "/api/v1/auth/login", { headers, body })).status).toBe(401)
+  program.read(true)
+  await program.logged("lines of the log were left out")
+  program.kill("SIGTERM")
+  const { code, stdout } = await program.ended
+  expect(code).toBe(0)
+  for (const line of stdout.trimEnd().split("\n")) JSON.parse(line)
+}, patience)
+
+it("F25 that nobody reads does not keep the process from ending", async ({ onTestFinished }) => {
+  const program = await start(await emptyPlace(onTestFinished), onTestFinished)
+  program.read(false)
+  for (let round = 0; round < 10; round++) {
+    await Promise.all(Array.from({ length: 100 }, () => send(program, "GET", "/health/live")))
+  }
+  program.kill("SIGTERM")
+  setTimeout(() => program.read(true), 5_000)
+  expect((await program.ended).code).toBe(0)
+}, patience)

@@ -1,17 +1,13 @@
 /** Plain HTTP and the headers of proxies, as the real program in production treats them. */
 import { randomBytes } from "node:crypto"
 import { request as httpRequest } from "node:http"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
 import type { Answer } from "../support/TestServer.ts"
 import { having } from "../tasks/families.ts"
-import { emptyPlace, type Line, patience, type Program, start } from "./program.ts"
+import { emptyPlace, type Line, patience, type Program, start, useFinished } from "./program.ts"
 
-const cleanups: Array<() => Promise<void> | void> = []
-const atTheEnd = (work: () => Promise<void> | void) => void cleanups.push(work)
-afterAll(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-}, patience)
+const atTheEnd = useFinished()
 
 /** Addresses of this machine, as which the tests connect. */
 const proxy = "127.0.0.2"

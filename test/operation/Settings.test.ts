@@ -4,15 +4,12 @@ import { join } from "node:path"
 import process from "node:process"
 import { Duration, Effect, Redacted } from "effect"
 import * as IpNetwork from "effect/net/IpNetwork"
-import { afterAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import { read, type Settings } from "../../src/Settings.ts"
-import { emptyDirectory, emptyPlace, patience, run } from "./program.ts"
+import { emptyDirectory, emptyPlace, patience, run, useFinished } from "./program.ts"
 
-const cleanups: Array<() => Promise<void> | void> = []
-afterAll(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-})
-const directory = () => emptyDirectory((work) => cleanups.push(work))
+const atTheEnd = useFinished()
+const directory = () => emptyDirectory(atTheEnd)
 
 const secret = "Zk3vQ9pLw7Rt2XyB5nMc8HdJf4Gs6UaE"
 const databaseUrl = "postgres://app:hunter2@db.example.com/tasks"

@@ -7,6 +7,7 @@ import { join } from "node:path"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { PGlite } from "@electric-sql/pglite"
+import { afterAll } from "vitest"
 import { send } from "../http/exchange.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { having } from "../tasks/families.ts"
@@ -38,6 +39,8 @@ export interface Process {
   /** Resolves with the first line of the log that has this message; fails if the process ends without it. */
   readonly logged: (message: string) => Promise<Line>
   readonly kill: (signal: NodeJS.Signals) => void
+  /** Takes nothing of its standard output any more, until told to. */
+  readonly read: (isRead: boolean) => void
   readonly ended: Promise<Ending>
 }
 
@@ -50,6 +53,15 @@ export interface Program extends Process {
     readonly headers?: Record<string, string>
   }) => Promise<Answer>
   readonly register: () => Promise<Account>
+}
+
+/** What `finished` is for a whole file: call it at the top level of a test file. */
+export const useFinished = (): Finished => {
+  const works: Array<() => Promise<void> | void> = []
+  afterAll(async () => {
+    for (const work of works.reverse()) await work()
+  }, patience)
+  return (work) => void works.push(work)
 }
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -114,7 +126,8 @@ export const launch = (script: string, env: Record<string, string>, finished: Fi
     // not by child.kill: after that, Deno says the signal ended the process, whatever it really ended with
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(child.pid, signal)
   }
-  return { pid: child.pid, stdout: () => stdout, lines, logged, kill, ended }
+  const read = (isRead: boolean) => void (isRead ? child.stdout?.resume() : child.stdout?.pause())
+  return { pid: child.pid, read, stdout: () => stdout, lines, logged, kill, ended }
 }
 
 /** Starts the server and waits until it listens. */
