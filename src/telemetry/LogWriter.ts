@@ -1,8 +1,17 @@
 /** Writes lines to standard output without making anybody wait: neither for each line, nor for who reads them. */
 import { write } from "node:fs"
+import { promisify } from "node:util"
 import { Effect, type Scope } from "effect"
 
-const standardOutput = 1
+declare const Deno: { readonly stdout: { readonly write: (bytes: Uint8Array) => Promise<number> } } | undefined
+
+const writeDescriptor = promisify(write)
+
+/** How many of the bytes there was room for. Deno has its own: there, node:fs holds up the process while a pipe is full. */
+const take = (bytes: Uint8Array): Promise<number> =>
+  typeof Deno === "undefined"
+    ? writeDescriptor(1, bytes).then(({ bytesWritten }) => bytesWritten)
+    : Deno.stdout.write(bytes)
 
 /** Characters that may wait for a reader that is slow or gone; what comes then is counted and left out. */
 const maximumWaiting = 1_000_000
@@ -32,15 +41,18 @@ export const makeLogWriter: Effect.Effect<(line: string) => void, never, Scope.S
     send(Buffer.from(told()))
   }
 
-  const send = (bytes: Buffer) =>
-    write(standardOutput, bytes, (error, written) => {
-      // nobody reads any more: what is not taken is lost, and the requests go on
-      if (error !== null && error.code !== "EAGAIN") written = bytes.length
-      const rest = bytes.subarray(written ?? 0)
-      if (rest.length > 0) return void setTimeout(send, error === null ? 0 : pause, rest)
+  const send = (bytes: Buffer) => {
+    const goOn = (written: number, afterwards: number) => {
+      if (written < bytes.length) return void setTimeout(send, afterwards, bytes.subarray(written))
       isWriting = false
       next()
-    })
+    }
+    take(bytes).then(
+      (written) => goOn(written, 0),
+      // where nobody reads any more, what is not taken is lost, and the requests go on
+      (error) => error.code === "EAGAIN" ? goOn(0, pause) : goOn(bytes.length, 0)
+    )
+  }
 
   yield* Effect.addFinalizer(() =>
     Effect.callback<void>((resume) => {
