@@ -26,6 +26,8 @@ export interface Options {
   readonly crowds: ReadonlyArray<number>
   /** flags of Node for this server's bundle, for profiles and trials */
   readonly flags: ReadonlyArray<string>
+  /** a folder with an assembled bundle of another state, measured beside this one */
+  readonly before: string | undefined
   /** the file that keeps the results */
   readonly out: string | undefined
 }
@@ -42,6 +44,7 @@ const defaults = {
   sizes: "1000,10000,100000,1000000",
   crowds: "100,1000,10000,100000",
   flags: "",
+  before: "",
   out: ""
 }
 
@@ -62,6 +65,7 @@ How:
 --sizes ${defaults.sizes}   tasks of one user, for --growth
 --crowds ${defaults.crowds}     users, for --growth
 --flags=""             flags of Node for the bundle, such as --flags=--cpu-prof
+--before folder        measures the bundle that scripts/assemble.sh put there, too
 --out bench/RESULTS.md keeps the tables there, each part in place of its last one`
 
 const flag = { type: "boolean", default: false } as const
@@ -82,6 +86,7 @@ const parse = (args: ReadonlyArray<string>): Options => {
       sizes: option("sizes"),
       crowds: option("crowds"),
       flags: option("flags"),
+      before: option("before"),
       out: option("out"),
       memory: flag,
       growth: flag,
@@ -120,6 +125,7 @@ const parse = (args: ReadonlyArray<string>): Options => {
     sizes: numbers("sizes", 50),
     crowds: numbers("crowds", loadedOfCrowd),
     flags: values.flags.split(" ").filter((it) => it !== ""),
+    before: values.before === "" ? undefined : values.before,
     out: values.out === "" ? undefined : values.out
   }
 }

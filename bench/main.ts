@@ -14,6 +14,7 @@ import { format, keep, type Section } from "./Report.ts"
 import { prepare, progress, type Run } from "./Run.ts"
 import { seed } from "./seed/Seed.ts"
 import { startServer } from "./targets/Servers.ts"
+import { ours } from "./targets/Targets.ts"
 
 const tell = (run: Run, section: Section) =>
   Effect.sync(() => {
@@ -34,8 +35,12 @@ const withUsers = Effect.fnUntraced(function* (run: Run) {
   let failures: ReadonlyArray<string> = []
   if (parts.includes("rounds")) {
     const { notes, started } = yield* startPeers(run, databaseUrl)
-    const own = run.options.targets.includes(server.name) ? [server] : []
-    const rounds = yield* runRounds(run, loader, [...own, ...started], notes)
+    const { before, flags, targets } = run.options
+    const own = targets.includes(server.name) ? [server] : []
+    const other = before === undefined
+      ? []
+      : [yield* startServer({ ...ours(before, flags), name: "before" }, run.on(databaseUrl))]
+    const rounds = yield* runRounds(run, loader, [...own, ...other, ...started], notes)
     yield* tell(run, roundsSection(rounds, run.options))
     failures = rounds.notes.filter((note) => note.startsWith(`Failed: ${server.name}`))
   }
