@@ -205,23 +205,27 @@ const edge = HttpRouter.middleware(
     const believed = HttpMiddleware.xForwardedHeaders({ trustedProxies: settings.trustedProxies })
 
     /**
-     * Most proxies append to X-Forwarded-For and set one X-Forwarded-Proto, that of their own client; what decides
-     * whether they are believed wants one for each address.
+     * What trusted proxies say of their client. Most append to X-Forwarded-For and set one X-Forwarded-Proto, that of
+     * their own client; what decides whether they are believed wants one for each address.
      */
-    const forwarded = <A, E, R>(app: Effect.Effect<A, E, R | HttpServerRequest.HttpServerRequest>) =>
-      Effect.updateService(app, HttpServerRequest.HttpServerRequest, (request) => {
-        const protocol = request.headers["x-forwarded-proto"]
-        if (protocol === undefined || protocol.includes(",")) return request
-        const addresses = request.headers["x-forwarded-for"] ?? Option.getOrElse(request.peerAddress, () => "")
-        return request.modify({
-          headers: Headers.setAll(request.headers, {
-            "x-forwarded-for": addresses,
-            "x-forwarded-proto": addresses.split(",").fill(protocol).join(",")
-          }),
-          peerAddress: request.peerAddress,
-          remoteAddress: request.remoteAddress
+    const forwarded = <E, R>(
+      app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>
+    ) =>
+      settings.trustedProxies.length === 0
+        ? app
+        : Effect.updateService(believed(app), HttpServerRequest.HttpServerRequest, (request) => {
+          const protocol = request.headers["x-forwarded-proto"]
+          if (protocol === undefined || protocol.includes(",")) return request
+          const addresses = request.headers["x-forwarded-for"] ?? Option.getOrElse(request.peerAddress, () => "")
+          return request.modify({
+            headers: Headers.setAll(request.headers, {
+              "x-forwarded-for": addresses,
+              "x-forwarded-proto": addresses.split(",").fill(protocol).join(",")
+            }),
+            peerAddress: request.peerAddress,
+            remoteAddress: request.remoteAddress
+          })
         })
-      })
 
     // nothing is left unhandled; the type says otherwise because a router asks middleware to let its failures through
     return (app: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled>): Effect.Effect<
@@ -230,10 +234,10 @@ const edge = HttpRouter.middleware(
       HttpServerRequest.HttpServerRequest
     > => {
       const crossOrigin = cors(app)
-      return forwarded(believed(identified(Effect.flatMap(
+      return forwarded(identified(Effect.flatMap(
         HttpServerRequest.HttpServerRequest,
         (request) => isCrossOrigin(request) ? crossOrigin : app
-      ))))
+      )))
     }
   }),
   { global: true }

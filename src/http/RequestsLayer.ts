@@ -110,12 +110,13 @@ const requestBody = Layer.succeed(
     )
     const text = sent === "" && Context.get(endpoint.annotations, BodyOptional) ? "{}" : sent
     if (text === "") return yield* notJson(text)
-    const read: HttpServerRequest.HttpServerRequest = Object.create(request, {
+    // on the request itself: an object derived from it would make all its members slow to reach
+    Object.defineProperties(request, {
       text: { value: Effect.succeed(text) },
       urlParamsBody: { value: Effect.sync(() => UrlParams.fromInput(new URLSearchParams(text))) }
     })
     return yield* Effect.mapError(
-      Effect.provideService(httpEffect, HttpServerRequest.HttpServerRequest, read),
+      httpEffect,
       // the path and the query are decoded first, but a body that is no JSON comes before their faults
       (error) =>
         HttpApiError.HttpApiSchemaError.is(error) && mediaType(request.headers["content-type"]).endsWith("json") &&

@@ -10,5 +10,7 @@ const json = Logger.layer([
 export const layer = Layer.unwrap(Effect.map(Settings, ({ logFormat, logLevel }) =>
   Layer.mergeAll(
     logFormat === "pretty" ? Logger.layer([Logger.consolePretty()]) : json,
-    Layer.succeed(References.MinimumLogLevel, logLevel)
+    Layer.succeed(References.MinimumLogLevel, logLevel),
+    // nobody receives spans
+    Layer.succeed(References.TracerEnabled, false)
   )))
