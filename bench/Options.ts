@@ -65,7 +65,7 @@ How:
 --sizes ${defaults.sizes}   tasks of one user, for --growth
 --crowds ${defaults.crowds}     users, for --growth
 --flags=""             flags of Node for the bundle, such as --flags=--cpu-prof
---before folder        measures the bundle that scripts/assemble.sh put there, too
+--before folder        measures the bundle that scripts/assemble.sh put there, too, without flags
 --out bench/RESULTS.md keeps the tables there, each part in place of its last one`
 
 const flag = { type: "boolean", default: false } as const

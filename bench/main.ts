@@ -35,11 +35,11 @@ const withUsers = Effect.fnUntraced(function* (run: Run) {
   let failures: ReadonlyArray<string> = []
   if (parts.includes("rounds")) {
     const { notes, started } = yield* startPeers(run, databaseUrl)
-    const { before, flags, targets } = run.options
+    const { before, targets } = run.options
     const own = targets.includes(server.name) ? [server] : []
     const other = before === undefined
       ? []
-      : [yield* startServer({ ...ours(before, flags), name: "before" }, run.on(databaseUrl))]
+      : [yield* startServer({ ...ours(before, []), name: "before" }, run.on(databaseUrl))]
     const rounds = yield* runRounds(run, loader, [...own, ...other, ...started], notes)
     yield* tell(run, roundsSection(rounds, run.options))
     failures = rounds.notes.filter((note) => note.startsWith(`Failed: ${server.name}`))

@@ -16,8 +16,8 @@ const take = (bytes: Uint8Array): Promise<number> =>
 /** Characters that may wait for a reader that is slow or gone; what comes then is counted and left out. */
 const maximumWaiting = 1_000_000
 
-/** Milliseconds until a write is tried again that the reader had no room for. */
-const pause = 10
+/** Milliseconds from one write to the next: what comes meanwhile is written together. */
+const pause = 5
 
 /** Takes lines; those that come while some are written are written together after them. Ends with the scope. */
 export const makeLogWriter: Effect.Effect<(line: string) => void, never, Scope.Scope> = Effect.gen(function* () {
@@ -36,23 +36,22 @@ export const makeLogWriter: Effect.Effect<(line: string) => void, never, Scope.S
   }
 
   const next = () => {
-    if (waiting === "") return
-    isWriting = true
-    send(Buffer.from(told()))
+    if (waiting === "") isWriting = false
+    else send(Buffer.from(told()))
   }
 
-  const send = (bytes: Buffer) => {
-    const goOn = (written: number, afterwards: number) => {
-      if (written < bytes.length) return void setTimeout(send, afterwards, bytes.subarray(written))
-      isWriting = false
-      next()
-    }
+  const send = (bytes: Buffer) =>
     take(bytes).then(
-      (written) => goOn(written, 0),
-      // where nobody reads any more, what is not taken is lost, and the requests go on
-      (error) => error.code === "EAGAIN" ? goOn(0, pause) : goOn(bytes.length, 0)
+      (written) => {
+        if (written < bytes.length) send(bytes.subarray(written))
+        else setTimeout(next, pause)
+      },
+      (error) => {
+        // where nobody reads any more, what is not taken is lost, and the requests go on
+        if (error.code === "EAGAIN") setTimeout(send, pause, bytes)
+        else setTimeout(next, pause)
+      }
     )
-  }
 
   yield* Effect.addFinalizer(() =>
     Effect.callback<void>((resume) => {
@@ -67,7 +66,7 @@ export const makeLogWriter: Effect.Effect<(line: string) => void, never, Scope.S
   return (line) => {
     if (waiting.length > maximumWaiting) return void left++
     waiting += `${line}\n`
-    // gathered until what runs now has ended
+    // not before what runs now has ended
     if (!isWriting) {
       isWriting = true
       setImmediate(next)

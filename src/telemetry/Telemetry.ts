@@ -1,10 +1,19 @@
 /** What the process tells about itself: structured log lines on standard output. */
-import { Effect, Layer, Logger, References } from "effect"
+import { Effect, Formatter, Layer, Logger, References } from "effect"
 import { Settings } from "../Settings.ts"
 import { makeLogWriter } from "./LogWriter.ts"
 
+/** One line. What circles or has big integers takes the way that looks at each member, at several times the cost. */
+const toLine = (entry: unknown): string => {
+  try {
+    return JSON.stringify(entry)
+  } catch {
+    return Formatter.formatJson(entry)
+  }
+}
+
 const json = Logger.layer([
-  Effect.map(makeLogWriter, (write) => Logger.map(Logger.formatJson, write))
+  Effect.map(makeLogWriter, (write) => Logger.map(Logger.formatStructured, (entry) => write(toLine(entry))))
 ])
 
 export const layer = Layer.unwrap(Effect.map(Settings, ({ logFormat, logLevel }) =>

@@ -505,11 +505,11 @@ describe("R72 the log at its most talkative", () => {
 it("F25 that nobody reads holds up no request, and says afterwards what was left out", async ({ onTestFinished }) => {
   const program = await start(await emptyPlace(onTestFinished), onTestFinished)
   program.read(false)
-  // more than a pipe and what waits for it hold: 1,000,000 characters and some
+  // 8,000 lines: twice what a pipe and what waits for it hold, 1,000,000 characters and some
   const agent = "a".repeat(300)
   const body = JSON.stringify({ email: "nobody@example.com", password: "wrong" })
   const headers = { "content-type": "application/json", "user-agent": agent }
-  for (let round = 0; round < 40; round++) {
+  for (let round = 0; round < 80; round++) {
     const statuses = await Promise.all(
       Array.from({ length: 100 }, () => send(program, "GET", "/health/live", { headers }).then(({ status }) => status))
     )
