@@ -51,7 +51,7 @@ const defaults = {
 const usage = `What is measured: the rounds and the memory, unless these say otherwise
 --memory               memory and start of this server, alone
 --growth               what happens as one user's tasks and the number of users grow
---flood                logins in masses, timing of logins, hostile tokens
+--flood                logins in masses, timing of logins, hostile tokens, checks of tokens
 --all                  everything
 How:
 --rounds 5             rounds of each target and endpoint, after one of warming up

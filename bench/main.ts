@@ -44,7 +44,7 @@ const withUsers = Effect.fnUntraced(function* (run: Run) {
     yield* tell(run, roundsSection(rounds, run.options))
     failures = rounds.notes.filter((note) => note.startsWith(`Failed: ${server.name}`))
   }
-  if (parts.includes("flood")) yield* tell(run, yield* floodSection(run, loader, server, users))
+  if (parts.includes("flood")) yield* tell(run, yield* floodSection(run, loader, server, users, databaseUrl))
   if (parts.includes("memory")) yield* tell(run, yield* measureMemory(run, loader, databaseUrl, users))
   return failures
 })

@@ -10,6 +10,7 @@ import type { BenchUser } from "../seed/Seed.ts"
 import type { Server } from "../targets/Servers.ts"
 import { hostileTokens } from "./HostileTokens.ts"
 import { loginTiming } from "./LoginTiming.ts"
+import { tokenChecks } from "./TokenChecks.ts"
 
 const concurrentLogins = 200
 const reads: Stream = { endpoints: ["list"], connections: 50, perSecond: 50 }
@@ -77,7 +78,8 @@ export const floodSection = Effect.fnUntraced(function* (
   run: Run,
   loader: Loader,
   server: Server,
-  users: ReadonlyArray<BenchUser>
+  users: ReadonlyArray<BenchUser>,
+  databaseUrl: string
 ) {
   const first = users[0]
   if (first === undefined) return yield* new BenchFailed({ message: "there are no users" })
@@ -85,9 +87,11 @@ export const floodSection = Effect.fnUntraced(function* (
   const timing = yield* loginTiming(server, users.map(({ loginEmail }) => loginEmail), password)
   yield* progress("R33: hostile tokens")
   const tokens = yield* hostileTokens(server)
+  yield* progress("the check of access tokens")
+  const checks = yield* tokenChecks(run.on(databaseUrl), users)
   const floods = yield* flood(run, loader, server)
   return {
-    title: "Flood and hostile requests",
-    lines: [...floods, "", ...timing, "", ...tokens]
+    title: "Flood, hostile requests, tokens",
+    lines: [...floods, "", ...timing, "", ...tokens, "", ...checks]
   } satisfies Section
 })
