@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
+import { readSigningKeys, type SigningJwk } from "./auth/JsonWebKeys.ts"
 
 /** What the process needs to know from outside. Durations are Effect's, secrets are redacted. */
 export class Settings extends Context.Service<Settings, {
@@ -21,6 +22,8 @@ export class Settings extends Context.Service<Settings, {
   readonly dataDir: string
   readonly jwtSecret: Redacted.Redacted
   readonly jwtSecretPrevious: Redacted.Redacted | undefined
+  /** the first signs access tokens, all verify; none: the secret does */
+  readonly jwtPrivateKeys: ReadonlyArray<Redacted.Redacted<SigningJwk>>
   readonly jwtIssuer: string
   readonly jwtAudience: string
   readonly accessTokenTtl: Duration.Duration
@@ -92,7 +95,6 @@ const weakness = (secret: string): string | undefined => {
 /** Names of the contract that this version does not implement: refused, since ignoring them could be unsafe. */
 const notYet = [
   "BETTER_AUTH_HS256",
-  "JWT_PRIVATE_KEYS",
   "LOCAL_ACCOUNTS",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
   "RATE_LIMITS",
@@ -166,6 +168,12 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
   const weakPrevious = previous === undefined ? undefined : weakness(previous)
   if (weakPrevious !== undefined) faults.push(`JWT_SECRET_PREVIOUS: ${weakPrevious}`)
 
+  const privateKeys = text("JWT_PRIVATE_KEYS")
+  const signing = privateKeys === undefined
+    ? { keys: [], faults: [] }
+    : yield* Effect.promise(() => readSigningKeys(privateKeys))
+  faults.push(...signing.faults.map((fault) => `JWT_PRIVATE_KEYS: ${fault}`))
+
   const idle = span("REFRESH_TOKEN_IDLE_TTL", "30 days")
   const absolute = span("REFRESH_TOKEN_ABSOLUTE_TTL", "90 days")
   const grace = span("REFRESH_TOKEN_GRACE", "30 seconds")
@@ -205,6 +213,7 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     databasePoolSize: get("DATABASE_POOL_SIZE", integer(1, 20), "an integer from 1 to 20", 10),
     dataDir,
     jwtSecretPrevious: previous === undefined ? undefined : Redacted.make(previous),
+    jwtPrivateKeys: signing.keys.map((key) => Redacted.make(key)),
     jwtIssuer: text("JWT_ISSUER") ?? "tasks-api",
     jwtAudience: text("JWT_AUDIENCE") ?? "tasks-api",
     accessTokenTtl: access,

@@ -34,6 +34,15 @@ const task = {
   updated_at: "2026-11-20T09:53:19.437Z",
   deleted_at: null
 }
+// RFC 8037, appendix A.2
+const publicJwk = {
+  kty: "OKP",
+  crv: "Ed25519",
+  x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+  kid: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+  alg: "EdDSA",
+  use: "sig"
+}
 const password = "correct horse battery staple"
 
 /** One example of each named schema; the docs page fills its forms with them. */
@@ -45,11 +54,12 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   Credentials: { email: user.email, password },
   Fault: { pointer: "/title", code: "invalid_value", detail: "must not be empty" },
   Health: { status: "ok" },
-  JwkSet: { keys: [] },
+  JwkSet: { keys: [publicJwk] },
   Login: { user, ...tokens },
   Logout: {},
   PasswordChange: { current_password: password, new_password: "seven unrelated tiny words" },
   ProblemDescription: { type: "/problems/not_found", code: "not_found", ...problemCatalog.not_found },
+  PublicJwk: publicJwk,
   Refresh: { refresh_token: tokens.refresh_token },
   Registered: { message: "User created successfully", user, ...tokens },
   Registration: { email: user.email, password, username: user.username, name: user.name, time_zone: user.time_zone },

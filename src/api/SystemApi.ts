@@ -19,6 +19,30 @@ export const ProblemDescription = Schema.Struct({
   remedy: Schema.String
 }).annotate({ identifier: "ProblemDescription" })
 
+/** A key as others may know it (RFC 7517, RFC 8037): every member is named, so that no private one can be sent. */
+export const PublicJwk = Schema.Struct({
+  kty: Schema.Literals(["OKP", "EC"]),
+  crv: Schema.Literals(["Ed25519", "P-256"]),
+  x: Schema.String,
+  y: Schema.optionalKey(Schema.String),
+  kid: Schema.String,
+  alg: Schema.Literals(["EdDSA", "ES256"]),
+  use: Schema.Literal("sig")
+}).annotate({ identifier: "PublicJwk" })
+export type PublicJwk = typeof PublicJwk.Type
+
+export const JwkSet = Schema.Struct({ keys: Schema.Array(PublicJwk) }).annotate({ identifier: "JwkSet" })
+
+/** Seconds for which others may keep the keys: a new one has to be published for longer before it signs. */
+const jwkSetLifetime = 300
+
+const CacheableJwkSet = JwkSet.pipe(
+  HttpApiSchema.encodeToWithHeaders({ body: JwkSet, headers: { "cache-control": Schema.String } }, {
+    decode: ({ body }) => body,
+    encode: (body) => ({ body, headers: { "cache-control": `public, max-age=${jwkSetLifetime}` } })
+  })
+)
+
 /** What the server can't do for now is told by the 503s that are part of every endpoint. */
 const ready = { query: NoQuery, success: Health, error: [Overloaded, DatabaseUnavailable] as const }
 
@@ -43,9 +67,6 @@ export class SystemApi extends HttpApiGroup.make("system").add(
     summary: "Metrics in Prometheus' text format",
     description: "Needs METRICS_TOKEN as bearer where it is set; in production it is off without one."
   })),
-  HttpApiEndpoint.get("jwks", "/.well-known/jwks.json", {
-    query: NoQuery,
-    success: Schema.Struct({ keys: Schema.Array(Schema.Record(Schema.String, Schema.Unknown)) })
-      .annotate({ identifier: "JwkSet" })
-  }).annotateMerge(OpenApi.annotations({ summary: "The public keys that access tokens can be verified with" }))
+  HttpApiEndpoint.get("jwks", "/.well-known/jwks.json", { query: NoQuery, success: CacheableJwkSet })
+    .annotateMerge(OpenApi.annotations({ summary: "The public keys that access tokens can be verified with" }))
 ).annotateMerge(OpenApi.annotations({ title: "System" })) {}

@@ -1,13 +1,14 @@
-/** Access tokens: JWTs (RFC 7519) in the style of RFC 9068, signed with HS256. */
+/** Access tokens: JWTs (RFC 7519) in the style of RFC 9068, signed with the first private key or with HS256. */
 import { createHash } from "node:crypto"
 import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from "jose"
+import { SignJWT } from "jose"
 import { TokenExpired, TokenInvalid } from "../api/Problems.ts"
 import { SessionId } from "../domain/Session.ts"
 import { UserId } from "../domain/User.ts"
 import { Settings } from "../Settings.ts"
 import { Keys } from "./Keys.ts"
+import { checkTimes, claimsOf, type HeaderRules, verifySignature } from "./SignedTokens.ts"
 
 /** What a token says: who, and by which login. Nothing personal is in it. */
 export interface AccessTokenClaims {
@@ -28,7 +29,7 @@ const Claims = Schema.Struct({
 })
 const decodeClaims = Schema.decodeUnknownOption(Claims)
 
-/** Longer ones are not parsed: ours have about 420 characters. */
+/** Longer ones are not parsed: ours have at most about 460 characters. */
 const maximumLength = 4_096
 
 /** Clock difference in seconds between instances that is forgiven. */
@@ -38,7 +39,7 @@ const leeway = 5
 const capacity = 10_000
 
 const typ = "at+jwt"
-const headerMembers = new Set(["alg", "kid", "typ"])
+const rules: HeaderRules = { types: [typ], namesKey: true }
 
 export class AccessTokens extends Context.Service<AccessTokens, {
   /** A token that expires in `expiresIn` seconds. */
@@ -50,24 +51,7 @@ export class AccessTokens extends Context.Service<AccessTokens, {
     AccessTokens,
     Effect.gen(function* () {
       const { jwtAudience, jwtIssuer } = yield* Settings
-      const keys = yield* Keys
-      // imported once: importing a raw key costs more than checking a signature
-      const imported = yield* Effect.promise(() =>
-        Promise.all(keys.all.map(async (set) =>
-          [
-            set.kid,
-            await crypto.subtle.importKey(
-              "raw",
-              Uint8Array.from(set.accessToken),
-              { name: "HMAC", hash: "SHA-256" },
-              false,
-              ["sign", "verify"]
-            )
-          ] as const
-        ))
-      )
-      const byKid = new Map(imported)
-      const signingKey = byKid.get(keys.current.kid)!
+      const { signing, verification } = (yield* Keys).accessTokens
 
       const invalid = new TokenInvalid()
 
@@ -86,27 +70,17 @@ export class AccessTokens extends Context.Service<AccessTokens, {
         token: string,
         now: number
       ): Promise<(AccessTokenClaims & { readonly exp: number }) | "expired" | undefined> => {
-        try {
-          const header = decodeProtectedHeader(token)
-          // keys are chosen by our own list: whatever else a header may ask for (jku, jwk, crit, zip …) is not ours
-          if (Object.keys(header).some((member) => !headerMembers.has(member))) return undefined
-          const key = header.kid === undefined ? undefined : byKid.get(header.kid)
-          if (key === undefined) return undefined
-          const { payload } = await jwtVerify(token, key, {
-            algorithms: ["HS256"],
-            issuer: jwtIssuer,
-            audience: jwtAudience,
-            typ,
-            requiredClaims: ["iss", "aud", "sub", "sid", "jti", "iat", "exp"],
-            clockTolerance: leeway,
-            currentDate: new Date(now)
-          })
-          const claims = Option.getOrUndefined(decodeClaims(payload))
-          // the library accepts tokens from the future
-          if (claims === undefined || claims.iat > now / 1000 + leeway) return undefined
-          return { userId: claims.sub, sessionId: claims.sid, exp: claims.exp }
-        } catch (error) {
-          return error instanceof errors.JWTExpired ? "expired" : undefined
+        const signed = await verifySignature(token, verification, rules)
+        if (typeof signed === "string") return undefined
+        const claims = Option.getOrUndefined(decodeClaims(claimsOf(signed.payload)))
+        if (claims === undefined || claims.iss !== jwtIssuer || claims.aud !== jwtAudience) return undefined
+        switch (checkTimes(claims, now, leeway)) {
+          case "good":
+            return { userId: claims.sub, sessionId: claims.sid, exp: claims.exp }
+          case "expired":
+            return "expired"
+          case "early":
+            return undefined
         }
       }
 
@@ -116,14 +90,14 @@ export class AccessTokens extends Context.Service<AccessTokens, {
             const issuedAt = Math.floor(now / 1000)
             return Effect.promise(() =>
               new SignJWT({ sid: claims.sessionId })
-                .setProtectedHeader({ alg: "HS256", kid: keys.current.kid, typ })
+                .setProtectedHeader({ alg: signing.alg, kid: signing.kid, typ })
                 .setIssuer(jwtIssuer)
                 .setAudience(jwtAudience)
                 .setSubject(claims.userId)
                 .setJti(SecureRandom.uuidV7Unsafe())
                 .setIssuedAt(issuedAt)
                 .setExpirationTime(issuedAt + expiresIn)
-                .sign(signingKey)
+                .sign(signing.key)
             )
           }),
         verify: Effect.fnUntraced(function* (token) {

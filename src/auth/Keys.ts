@@ -1,15 +1,14 @@
-/** The keys that are derived from the secrets of the settings. */
-import { Context, Effect, Layer, Redacted } from "effect"
+/** The keys of the settings: given ones, and those that are derived from the secrets. */
 import { hkdfSync } from "node:crypto"
+import { Context, Effect, Layer, Redacted } from "effect"
+import type { CryptoKey } from "jose"
+import type { PublicJwk } from "../api/SystemApi.ts"
 import { Settings } from "../Settings.ts"
+import { importFor, secretKey, type SigningJwk, type VerificationKey } from "./JsonWebKeys.ts"
 
-/** One secret and what is derived from it (HKDF-SHA-256, RFC 5869), so that no key is used for two purposes. */
+/** What is derived from one secret (HKDF-SHA-256, RFC 5869), so that no key is used for two purposes. */
 export interface KeySet {
-  /** names the secret in tokens without telling anything about it */
-  readonly kid: string
-  /** the secret's own bytes: HS256 tokens must be verifiable by whoever has the secret */
-  readonly accessToken: Uint8Array
-  /** the first byte of `kid`, which names the secret in refresh tokens */
+  /** the first byte of the secret's `kid`, which names it in refresh tokens */
   readonly refreshKeyId: number
   readonly refreshToken: Uint8Array
   readonly cursor: Uint8Array
@@ -18,32 +17,70 @@ export interface KeySet {
 const derive = (secret: string, purpose: string, bytes: number) =>
   new Uint8Array(hkdfSync("sha256", secret, "", `tasks-api/${purpose}`, bytes))
 
-const keySet = (secret: Redacted.Redacted): KeySet => {
-  const value = Redacted.value(secret)
-  const id = derive(value, "key id", 8)
-  return {
-    kid: Buffer.from(id).toString("hex"),
-    accessToken: new TextEncoder().encode(value),
-    refreshKeyId: id[0]!,
-    refreshToken: derive(value, "refresh token", 32),
-    cursor: derive(value, "cursor", 32)
-  }
+const keySet = (secret: string): KeySet => ({
+  refreshKeyId: derive(secret, "key id", 8)[0]!,
+  refreshToken: derive(secret, "refresh token", 32),
+  cursor: derive(secret, "cursor", 32)
+})
+
+/** Names a secret in tokens without telling anything about it. */
+const kidOf = (secret: string) => Buffer.from(derive(secret, "key id", 8)).toString("hex")
+
+/** The HS256 key is the secret's own bytes: whoever has the secret must be able to verify. */
+const accessTokenKey = (secret: string) => secretKey(kidOf(secret), new TextEncoder().encode(secret))
+
+/** A key that signs, and what a token says of it. */
+export interface SigningKey {
+  readonly kid: string
+  readonly alg: "EdDSA" | "ES256" | "HS256"
+  readonly key: CryptoKey
 }
 
+const signingKey = async (secret: string, pair: SigningJwk | undefined): Promise<SigningKey> =>
+  pair === undefined
+    ? { kid: kidOf(secret), alg: "HS256", key: (await accessTokenKey(secret)).key }
+    : { kid: pair.kid, alg: pair.alg, key: await importFor(pair.privateJwk, pair.alg) }
+
 export class Keys extends Context.Service<Keys, {
-  /** signs */
+  /** what refresh tokens and cursors are made with */
   readonly current: KeySet
-  /** verify: the current one, then the one before it */
+  /** what they are checked with: the current one, then the one before it */
   readonly all: ReadonlyArray<KeySet>
+  readonly accessTokens: {
+    /** the first private key, else the secret */
+    readonly signing: SigningKey
+    /** every key of the settings: of all private keys the public part, and the secrets */
+    readonly verification: ReadonlyArray<VerificationKey>
+    /** what others verify with: public parts, and never a secret */
+    readonly published: ReadonlyArray<PublicJwk>
+  }
 }>()("tasks-api/auth/Keys") {
   static readonly layer = Layer.effect(
     Keys,
     Effect.gen(function* () {
-      const { jwtSecret, jwtSecretPrevious } = yield* Settings
-      const current = keySet(jwtSecret)
+      const { jwtPrivateKeys, jwtSecret, jwtSecretPrevious } = yield* Settings
+      const current = Redacted.value(jwtSecret)
+      const previous = jwtSecretPrevious === undefined ? current : Redacted.value(jwtSecretPrevious)
+      const secrets = previous === current ? [current] : [current, previous]
+      const pairs = jwtPrivateKeys.map(Redacted.value)
+      // imported once: importing a raw key costs more than checking a signature
+      const [verification, signing] = yield* Effect.promise(() =>
+        Promise.all([
+          Promise.all([
+            ...pairs.map(async ({ alg, kid, publicJwk }) => ({ kid, alg, key: await importFor(publicJwk, alg) })),
+            ...secrets.map(accessTokenKey)
+          ]),
+          signingKey(current, pairs[0])
+        ])
+      )
       return Keys.of({
-        current,
-        all: jwtSecretPrevious === undefined ? [current] : [current, keySet(jwtSecretPrevious)]
+        current: keySet(current),
+        all: secrets.map(keySet),
+        accessTokens: {
+          signing,
+          verification,
+          published: pairs.map(({ publicJwk }) => publicJwk)
+        }
       })
     })
   )

@@ -7,6 +7,7 @@ import { SqlClient } from "effect/sql"
 import { Api } from "../api/Api.ts"
 import { problemCatalog } from "../api/ProblemCatalog.ts"
 import { DatabaseUnavailable, NotFound, Overloaded, TokenInvalid, TokenMissing } from "../api/Problems.ts"
+import { Keys } from "../auth/Keys.ts"
 import { Draining } from "../http/Draining.ts"
 import { within } from "../http/Within.ts"
 import { Settings } from "../Settings.ts"
@@ -27,6 +28,7 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (group) {
     const settings = yield* Settings
     const draining = yield* Draining
+    const { accessTokens } = yield* Keys
     const sql = yield* SqlClient.SqlClient
 
     const unavailable = Effect.fail(new DatabaseUnavailable())
@@ -52,7 +54,7 @@ export const layer = HttpApiBuilder.group(
         }
         return yield* PrometheusMetrics.format()
       }),
-      jwks: () => Effect.succeed({ keys: [] })
+      jwks: () => Effect.succeed({ keys: accessTokens.published })
     })
   })
 )

@@ -6,6 +6,7 @@ import { Duration, Effect, Redacted } from "effect"
 import * as IpNetwork from "effect/net/IpNetwork"
 import { describe, expect, it } from "vitest"
 import { read, type Settings } from "../../src/Settings.ts"
+import { newKeyPair } from "../auth/keys.ts"
 import { emptyDirectory, emptyPlace, patience, run, useFinished } from "./program.ts"
 
 const atTheEnd = useFinished()
@@ -48,6 +49,7 @@ const defaults = {
   dataDir: "./data",
   jwtSecret: secret,
   jwtSecretPrevious: undefined,
+  jwtPrivateKeys: [],
   jwtIssuer: "tasks-api",
   jwtAudience: "tasks-api",
   accessTokenTtl: day,
@@ -180,7 +182,6 @@ describe("a setting", () => {
 
   it.each([
     ["BETTER_AUTH_HS256", "true"],
-    ["JWT_PRIVATE_KEYS", '{"keys":[]}'],
     ["LOCAL_ACCOUNTS", "false"],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"],
     ["REDIS_URL", "redis://localhost"],
@@ -208,6 +209,74 @@ describe("a setting", () => {
       "TRUSTED_PROXIES"
     ])
     expect(faults.join("\n")).not.toContain("hunter2")
+  })
+
+  describe("JWT_PRIVATE_KEYS", () => {
+    const [edwards, curve] = [newKeyPair("EdDSA").privateJwk, newKeyPair("ES256").privateJwk]
+    const keysOf = async (...keys: ReadonlyArray<unknown>) =>
+      (await settingsOf({ JWT_PRIVATE_KEYS: JSON.stringify({ keys }) })).jwtPrivateKeys.map(Redacted.value)
+
+    it("is a JWK set of Ed25519 and P-256 keys, with or without names", async () => {
+      const named = { ...curve, kid: "2026-11", alg: "ES256", use: "sig", key_ops: ["sign"], ext: true }
+      const keys = await keysOf({ ...edwards, alg: "Ed25519" }, named)
+      expect(keys.map(({ alg, kid }) => [alg, kid])).toEqual([
+        ["EdDSA", expect.stringMatching(/^[\w-]{43}$/)],
+        ["ES256", "2026-11"]
+      ])
+    })
+
+    const wrong: ReadonlyArray<readonly [what: string, key: unknown, faults: ReadonlyArray<string>]> = [
+      ["no object", "key", ["must be an object"]],
+      ["RSA", { kty: "RSA", n: "AQAB", e: "AQAB", d: "AQAB" }, ["kty and crv "]],
+      ["a secret", { kty: "oct", k: secret }, ["kty and crv "]],
+      ["X25519", { ...edwards, crv: "X25519" }, ["kty and crv "]],
+      ["P-384", { ...curve, crv: "P-384" }, ["kty and crv "]],
+      ["for another algorithm", { ...curve, alg: "EdDSA" }, ["alg must be ES256"]],
+      ["public", { ...edwards, d: undefined }, ["its private part, d, is missing"]],
+      ["for encryption", { ...edwards, use: "enc" }, ["use must be sig"]],
+      ["for verification", { ...edwards, key_ops: ["verify"] }, ["key_ops must allow sign"]],
+      ["without a good name", { ...edwards, kid: "" }, ["kid must be "]],
+      ["of two halves", { ...edwards, x: newKeyPair("EdDSA").privateJwk.x }, ["its numbers "]],
+      ["of two halves", { ...curve, x: newKeyPair("ES256").privateJwk.x }, ["its numbers "]],
+      ["cut", { ...edwards, d: edwards.d?.slice(2) }, ["its numbers "]],
+      ["wrong in every way", { ...curve, d: undefined, alg: "RS256", use: "enc", kid: 1 }, ["alg", "its", "use", "kid"]]
+    ]
+
+    it.each(wrong)("refuses a key that is %s, a line for each fault", async (_, key, faults) => {
+      const found = await faultsOf({ JWT_PRIVATE_KEYS: JSON.stringify({ keys: [edwards, key] }) })
+      expect(found).toEqual(
+        faults.map((fault) => expect.stringMatching(new RegExp(`^JWT_PRIVATE_KEYS: keys\\[1\\]: ${fault}`)))
+      )
+      for (const { d } of [edwards, curve]) expect(found.join("\n")).not.toContain(d)
+    })
+
+    it("refuses two keys of one name, given or derived", async () => {
+      for (const keys of [[edwards, edwards], [{ ...edwards, kid: "a" }, { ...curve, kid: "a" }]]) {
+        expect(await faultsOf({ JWT_PRIVATE_KEYS: JSON.stringify({ keys }) })).toEqual([
+          expect.stringMatching(/^JWT_PRIVATE_KEYS: keys\[1\]: kid is that of an earlier key/)
+        ])
+      }
+    })
+
+    it.each(["hunter2", "[]", "{}", '{"keys":[]}', '{"keys":{}}', "null"])("refuses %s", async (value) => {
+      expect(await faultsOf({ JWT_PRIVATE_KEYS: value })).toEqual([
+        expect.stringMatching(/^JWT_PRIVATE_KEYS: must be a JWK set/)
+      ])
+      const many = JSON.stringify({ keys: Array.from({ length: 21 }, () => newKeyPair("EdDSA").privateJwk) })
+      expect(await faultsOf({ JWT_PRIVATE_KEYS: many })).toHaveLength(1)
+    })
+
+    it("leaves the secret required, from which other keys are derived", async () => {
+      const JWT_PRIVATE_KEYS = JSON.stringify({ keys: [edwards] })
+      expect(await faultsOf({ APP_ENV: "production", JWT_SECRET: "", JWT_PRIVATE_KEYS })).toEqual([
+        expect.stringMatching(/^JWT_SECRET: is required/)
+      ])
+    })
+
+    it("is not shown when settings are printed", async () => {
+      const settings = await settingsOf({ JWT_PRIVATE_KEYS: JSON.stringify({ keys: [edwards] }) })
+      expect(JSON.stringify(settings)).not.toContain(edwards.d)
+    })
   })
 
   it("that is secret is not shown when settings are printed", async () => {

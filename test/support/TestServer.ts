@@ -43,6 +43,8 @@ export interface TestServer {
     readonly headers?: Record<string, string>
     readonly raw?: string | Uint8Array
   }) => Promise<Answer>
+  /** Stops this instance and starts it on the same database with these settings added. */
+  readonly restart: (env: Record<string, string>) => Promise<void>
   readonly register: (overrides?: Record<string, unknown>) => Promise<Account>
 }
 
@@ -54,7 +56,7 @@ let shared: Promise<PGlite> | undefined
 
 const emptyEmbedded = async (): Promise<PGlite> => {
   const db = await (shared ??= PGlite.create())
-  await db.exec("drop schema public cascade; create schema public; deallocate all")
+  await db.exec("drop schema public cascade; create schema public")
   return db
 }
 
@@ -81,10 +83,12 @@ const makeServer = (env: Record<string, string>) => {
   const lines: Array<string> = []
   let url = ""
   let stop = () => Promise.resolve()
+  let restart: TestServer["restart"] = () => Promise.reject(new Error("not started"))
   let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient | Purge>) => Promise<A> = () =>
     Promise.reject(new Error("not started"))
 
-  const start = async (place: Place) => {
+  const start = async (place: Place, added: Record<string, string> = {}) => {
+    if ("db" in place) await place.db.exec("deallocate all")
     const settings = Layer.effect(
       Settings,
       read({
@@ -92,7 +96,8 @@ const makeServer = (env: Record<string, string>) => {
         JWT_SECRET: secret,
         LOG_FORMAT: "json",
         ...("url" in place && { DATABASE_URL: place.url }),
-        ...env
+        ...env,
+        ...added
       })
     )
     const database = "url" in place ? Database.layer : Database.embedded(place.db)
@@ -105,6 +110,10 @@ const makeServer = (env: Record<string, string>) => {
     )
     run = (effect) => runtime.runPromise(effect)
     stop = () => runtime.dispose()
+    restart = async (added) => {
+      await stop()
+      await start(place, added)
+    }
   }
 
   const request: TestServer["request"] = async (method, path, options = {}) => {
@@ -138,6 +147,7 @@ const makeServer = (env: Record<string, string>) => {
     sql: (text, params = []) =>
       run(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
     logs: () => lines.join("\n"),
+    restart: (added) => restart(added),
     request,
     register: async (overrides = {}) => {
       const registration = {
