@@ -7,6 +7,9 @@ import { AccessTokens } from "./auth/AccessTokens.ts"
 import { Accounts } from "./auth/Accounts.ts"
 import * as AuthHttp from "./auth/AuthHttp.ts"
 import * as AuthorizationLayer from "./auth/AuthorizationLayer.ts"
+import { ExternalSessions } from "./auth/ExternalSessions.ts"
+import { IdentitiesRepo } from "./auth/IdentitiesRepo.ts"
+import { Issuers } from "./auth/Issuers.ts"
 import { Keys } from "./auth/Keys.ts"
 import { LiveSessions } from "./auth/LiveSessions.ts"
 import { Passwords } from "./auth/Passwords.ts"
@@ -35,11 +38,13 @@ import * as Workers from "./workers/Workers.ts"
 
 const auth = Accounts.layer.pipe(
   Layer.provideMerge(Sessions.layer),
+  Layer.provideMerge(ExternalSessions.layer),
   Layer.provideMerge([
     UsersRepo.layer,
     SessionsRepo.layer,
+    IdentitiesRepo.layer,
     LiveSessions.layer,
-    AccessTokens.layer,
+    AccessTokens.layer.pipe(Layer.provide(Issuers.layer)),
     RefreshTokens.layer,
     Passwords.layer
   ])

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
 import { readSigningKeys, type SigningJwk } from "./auth/JsonWebKeys.ts"
+import { readIssuers, type TrustedIssuer } from "./auth/TrustedIssuers.ts"
 
 /** What the process needs to know from outside. Durations are Effect's, secrets are redacted. */
 export class Settings extends Context.Service<Settings, {
@@ -24,6 +25,12 @@ export class Settings extends Context.Service<Settings, {
   readonly jwtSecretPrevious: Redacted.Redacted | undefined
   /** the first signs access tokens, all verify; none: the secret does */
   readonly jwtPrivateKeys: ReadonlyArray<Redacted.Redacted<SigningJwk>>
+  /** whose tokens are good besides our own */
+  readonly trustedIssuers: ReadonlyArray<TrustedIssuer>
+  /** verifies tokens without an issuer; undefined: there are none */
+  readonly betterAuthSecret: Redacted.Redacted | undefined
+  /** whether users may have accounts of this server */
+  readonly localAccounts: boolean
   readonly jwtIssuer: string
   readonly jwtAudience: string
   readonly accessTokenTtl: Duration.Duration
@@ -94,12 +101,9 @@ const weakness = (secret: string): string | undefined => {
 
 /** Names of the contract that this version does not implement: refused, since ignoring them could be unsafe. */
 const notYet = [
-  "BETTER_AUTH_HS256",
-  "LOCAL_ACCOUNTS",
   "OTEL_EXPORTER_OTLP_ENDPOINT",
   "RATE_LIMITS",
-  "REDIS_URL",
-  "TRUSTED_ISSUERS"
+  "REDIS_URL"
 ]
 
 /** Settings from an environment; fails with every fault at once. */
@@ -174,6 +178,27 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     : yield* Effect.promise(() => readSigningKeys(privateKeys))
   faults.push(...signing.faults.map((fault) => `JWT_PRIVATE_KEYS: ${fault}`))
 
+  const jwtIssuer = text("JWT_ISSUER") ?? "tasks-api"
+  const betterAuthHs256 = bool("BETTER_AUTH_HS256", false)
+  const betterAuthSecret = betterAuthHs256 ? text("BETTER_AUTH_SECRET") : undefined
+  if (betterAuthHs256 && betterAuthSecret === undefined) {
+    faults.push("BETTER_AUTH_SECRET: is required where BETTER_AUTH_HS256 is true")
+  }
+  const weakBetterAuth = betterAuthSecret === undefined || secretName === "BETTER_AUTH_SECRET"
+    ? undefined
+    : weakness(betterAuthSecret)
+  if (weakBetterAuth !== undefined) faults.push(`BETTER_AUTH_SECRET: ${weakBetterAuth}`)
+  const issuers = readIssuers(text("TRUSTED_ISSUERS") ?? "[]", {
+    production,
+    // the name that BETTER_AUTH_HS256 gives may be wanted later
+    taken: [jwtIssuer, "better-auth"]
+  })
+  faults.push(...issuers.faults.map((fault) => `TRUSTED_ISSUERS: ${fault}`))
+  const localAccounts = bool("LOCAL_ACCOUNTS", true)
+  if (!localAccounts && !betterAuthHs256 && issuers.issuers.length === 0 && issuers.faults.length === 0) {
+    faults.push("LOCAL_ACCOUNTS: false needs TRUSTED_ISSUERS or BETTER_AUTH_HS256, or nobody could log in")
+  }
+
   const idle = span("REFRESH_TOKEN_IDLE_TTL", "30 days")
   const absolute = span("REFRESH_TOKEN_ABSOLUTE_TTL", "90 days")
   const grace = span("REFRESH_TOKEN_GRACE", "30 seconds")
@@ -214,7 +239,10 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     dataDir,
     jwtSecretPrevious: previous === undefined ? undefined : Redacted.make(previous),
     jwtPrivateKeys: signing.keys.map((key) => Redacted.make(key)),
-    jwtIssuer: text("JWT_ISSUER") ?? "tasks-api",
+    trustedIssuers: issuers.issuers,
+    betterAuthSecret: betterAuthSecret === undefined ? undefined : Redacted.make(betterAuthSecret),
+    localAccounts,
+    jwtIssuer,
     jwtAudience: text("JWT_AUDIENCE") ?? "tasks-api",
     accessTokenTtl: access,
     refreshTokenIdleTtl: idle,

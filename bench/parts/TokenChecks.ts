@@ -2,6 +2,9 @@
 import { performance } from "node:perf_hooks"
 import { Effect, Layer } from "effect"
 import { AccessTokens } from "../../src/auth/AccessTokens.ts"
+import { ExternalSessions } from "../../src/auth/ExternalSessions.ts"
+import { IdentitiesRepo } from "../../src/auth/IdentitiesRepo.ts"
+import { Issuers } from "../../src/auth/Issuers.ts"
 import { Keys } from "../../src/auth/Keys.ts"
 import { LiveSessions } from "../../src/auth/LiveSessions.ts"
 import { RefreshTokens } from "../../src/auth/RefreshTokens.ts"
@@ -23,7 +26,15 @@ const pause = "1100 millis"
 const services = ({ databaseUrl, jwtSecret }: Environment) => {
   const environment = { DATABASE_URL: databaseUrl, JWT_SECRET: jwtSecret, NODE_ENV: "development", LOG_LEVEL: "error" }
   return Sessions.layer.pipe(
-    Layer.provide([SessionsRepo.layer, LiveSessions.layer, AccessTokens.layer, RefreshTokens.layer]),
+    Layer.provide(ExternalSessions.layer),
+    Layer.provide([
+      SessionsRepo.layer,
+      IdentitiesRepo.layer,
+      LiveSessions.layer,
+      AccessTokens.layer,
+      RefreshTokens.layer
+    ]),
+    Layer.provide(Issuers.layer),
     Layer.provide([Keys.layer, WakeUps.layer]),
     Layer.provide(Database.layer),
     Layer.provide(Layer.effect(Settings, read(environment)))

@@ -5,9 +5,11 @@ import { closed } from "../domain/Closed.ts"
 import { Session, SessionId } from "../domain/Session.ts"
 import { length, text } from "../domain/Text.ts"
 import { Email, Name, NewPassword, Password, TimeZone, User, Username, UserPatch } from "../domain/User.ts"
-import { Authorization } from "./Authorization.ts"
+import { Authorization, LocalAccounts } from "./Authorization.ts"
 import {
+  AccountDeletionProblem,
   EmailTaken,
+  ExternalAccount,
   LoginProblem,
   LogoutProblem,
   NotFound,
@@ -16,7 +18,7 @@ import {
   UsernameTaken,
   WrongPassword
 } from "./Problems.ts"
-import { BodyLimit, bodyOptional, NoQuery, RequestBody } from "./Requests.ts"
+import { BodyLimit, bodyOptional, bodyOptionalForExternal, NoQuery, RequestBody } from "./Requests.ts"
 
 const tokens = {
   access_token: Schema.String.annotate({ description: "a JWT; send it as `Authorization: Bearer`" }),
@@ -80,28 +82,28 @@ const endpoints = {
     payload: Registration,
     success: Registered.pipe(HttpApiSchema.status(201)),
     error: [EmailTaken, UsernameTaken, PasswordCompromised]
-  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in" })),
   signup: HttpApiEndpoint.post("signup", "/signup", {
     query: NoQuery,
     payload: Registration,
     success: Registered.pipe(HttpApiSchema.status(201)),
     error: [EmailTaken, UsernameTaken, PasswordCompromised]
-  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in; the same as register" })),
   login: HttpApiEndpoint.post("login", "/login", {
     query: NoQuery,
     payload: Credentials,
     success: Login,
     error: LoginProblem
-  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Log in" })),
   refresh: HttpApiEndpoint.post("refresh", "/refresh", {
     query: NoQuery,
     payload: closed({ refresh_token: RefreshToken }).annotate({ identifier: "Refresh" }),
     success: Tokens,
     error: RefreshProblem
-  }).middleware(RequestBody).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({
       summary: "Exchange a refresh token",
       description: "The token is spent. A retry, or another tab, within the grace period gets the same successor."
@@ -116,7 +118,8 @@ const endpoints = {
     .annotateMerge(OpenApi.annotations({
       summary: "End sessions",
       description:
-        "Takes the access token as bearer, or the refresh token in the body. Ending an ended session is no failure."
+        "Takes the access token as bearer, or the refresh token in the body. Ending an ended session is no failure. " +
+        "A token of another issuer is refused from then on, with every scope but `others`; its other tokens are not known."
     })),
   me: HttpApiEndpoint.get("me", "/me", { query: NoQuery, success: User })
     .middleware(Authorization)
@@ -130,18 +133,23 @@ const endpoints = {
     .annotateMerge(OpenApi.annotations({ summary: "Change the account" })),
   deleteMe: HttpApiEndpoint.delete("deleteMe", "/me", {
     query: NoQuery,
-    payload: closed({ password: Password }).annotate({ identifier: "AccountDeletion" }),
+    payload: closed({ password: Schema.optionalKey(Password) }).annotate({ identifier: "AccountDeletion" }),
     success: HttpApiSchema.NoContent,
-    error: WrongPassword
+    error: [WrongPassword, AccountDeletionProblem]
   }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
-    .annotateMerge(OpenApi.annotations({ summary: "Delete the account and everything stored of it" })),
+    .annotateMerge(bodyOptionalForExternal)
+    .annotateMerge(OpenApi.annotations({
+      summary: "Delete the account and everything stored of it",
+      description:
+        "Needs the password. Users of other issuers have none: they need a token that was issued within 5 minutes."
+    })),
   password: HttpApiEndpoint.post("password", "/password", {
     query: NoQuery,
     payload: closed({ current_password: Password, new_password: NewPassword })
       .annotate({ identifier: "PasswordChange" }),
     success: HttpApiSchema.NoContent,
-    error: [WrongPassword, PasswordCompromised]
-  }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
+    error: [WrongPassword, PasswordCompromised, ExternalAccount]
+  }).middleware(RequestBody).middleware(Authorization).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Change the password; every other session ends" })),
   sessions: HttpApiEndpoint.get("sessions", "/sessions", { query: NoQuery, success: Schema.Array(Session) })
     .middleware(Authorization)

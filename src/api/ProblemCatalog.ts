@@ -52,6 +52,12 @@ export const problemCatalog = {
     meaning: "The token was valid until its `exp`.",
     remedy: "Exchange the refresh token for new tokens at /api/v1/auth/refresh."
   },
+  token_too_old: {
+    status: 401,
+    title: "The access token is too old for this",
+    meaning: "What can't be undone wants a token of your identity provider that was issued in the last 5 minutes.",
+    remedy: "Let the user log in again where the token comes from, and send the new token."
+  },
   session_revoked: {
     status: 401,
     title: "The session was ended",
@@ -124,6 +130,12 @@ export const problemCatalog = {
     title: "The username is taken",
     meaning: "An account with this username exists.",
     remedy: "Choose another username."
+  },
+  external_account: {
+    status: 409,
+    title: "The account has no password here",
+    meaning: "The user logs in at another issuer of tokens, which alone knows how.",
+    remedy: "Change the password where the user logs in."
   },
   id_reused: {
     status: 409,

@@ -52,6 +52,7 @@ export class InvalidCursor extends problem<InvalidCursor>()("invalid_cursor") {}
 export class TokenMissing extends problem<TokenMissing>()("token_missing") {}
 export class TokenInvalid extends problem<TokenInvalid>()("token_invalid") {}
 export class TokenExpired extends problem<TokenExpired>()("token_expired") {}
+export class TokenTooOld extends problem<TokenTooOld>()("token_too_old") {}
 export class SessionRevoked extends problem<SessionRevoked>()("session_revoked") {}
 export class SessionExpired extends problem<SessionExpired>()("session_expired") {}
 export class InvalidCredentials extends problem<InvalidCredentials>()("invalid_credentials") {}
@@ -63,6 +64,7 @@ export class NotFound extends problem<NotFound>()("not_found") {}
 export class MethodNotAllowed extends problem<MethodNotAllowed>()("method_not_allowed") {}
 export class EmailTaken extends problem<EmailTaken>()("email_taken") {}
 export class UsernameTaken extends problem<UsernameTaken>()("username_taken") {}
+export class ExternalAccount extends problem<ExternalAccount>()("external_account") {}
 export class IdReused extends problem<IdReused>()("id_reused") {}
 export class IdempotencyInFlight extends problem<IdempotencyInFlight>()("idempotency_in_flight") {}
 export class CursorExpired extends problem<CursorExpired>()("cursor_expired") {}
@@ -79,6 +81,15 @@ export class IfMatchRequired extends problem<IfMatchRequired>()("if_match_requir
 export class Internal extends problem<Internal>()("internal") {}
 export class Overloaded extends problem<Overloaded>()("overloaded") {}
 export class DatabaseUnavailable extends problem<DatabaseUnavailable>()("database_unavailable") {}
+
+/** What the challenge of a 401 says of the token that was sent, if one was. */
+const challenge = (code: ProblemCode): ReadonlyArray<string> => {
+  if (code === "token_missing" || code === "invalid_credentials") return []
+  // RFC 9470: the user has to log in again, and how many seconds ago that may be
+  return code === "token_too_old"
+    ? [`error="insufficient_user_authentication"`, "max_age=300"]
+    : [`error="invalid_token"`]
+}
 
 /**
  * 401s as they are sent: with `WWW-Authenticate` (RFC 9110 11.6.1), which carries `error="invalid_token"` only when a
@@ -98,9 +109,7 @@ const unauthorized = <
     encode: (problem) => ({
       body: problem,
       headers: {
-        "www-authenticate": problem.code === "token_missing" || problem.code === "invalid_credentials"
-          ? `Bearer realm="tasks-api"`
-          : `Bearer realm="tasks-api", error="invalid_token"`
+        "www-authenticate": [`Bearer realm="tasks-api"`, ...challenge(problem.code)].join(", ")
       }
     })
   }))
@@ -123,3 +132,5 @@ export const RefreshProblem = unauthorized([InvalidRefreshToken, RefreshTokenReu
 export const LogoutProblem = unauthorized([TokenMissing, TokenInvalid, TokenExpired, InvalidRefreshToken])
 
 export const MetricsProblem = unauthorized([TokenMissing, TokenInvalid])
+
+export const AccountDeletionProblem = unauthorized([TokenTooOld])

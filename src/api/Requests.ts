@@ -34,19 +34,21 @@ export const BodyLimit = Context.Reference<number>("tasks-api/api/Requests/BodyL
   defaultValue: () => 128 * 1024
 })
 
-/** Whether an endpoint takes an empty body for `{}`. */
-export const BodyOptional = Context.Reference<boolean>("tasks-api/api/Requests/BodyOptional", {
-  defaultValue: () => false
+/** Whether an endpoint takes an empty body for `{}`, from everybody or from users of other issuers. */
+export const BodyOptional = Context.Reference<"no" | "yes" | "for external users">(
+  "tasks-api/api/Requests/BodyOptional",
+  { defaultValue: () => "no" }
+)
+
+const notRequired = OpenApi.annotations({
+  transform: (operation) => ({ ...operation, requestBody: { ...operation["requestBody"], required: false } })
 })
 
 /** What an endpoint is annotated with whose body may be left out. */
-export const bodyOptional = Context.add(
-  OpenApi.annotations({
-    transform: (operation) => ({ ...operation, requestBody: { ...operation["requestBody"], required: false } })
-  }),
-  BodyOptional,
-  true
-)
+export const bodyOptional = Context.add(notRequired, BodyOptional, "yes")
+
+/** The same where only users of other issuers have nothing to say in it. */
+export const bodyOptionalForExternal = Context.add(notRequired, BodyOptional, "for external users")
 
 /** No query parameter is known, so each one is a fault. */
 export const NoQuery = closed({})

@@ -4,11 +4,14 @@ import { Clock, Context, Effect, Layer, Option, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SignJWT } from "jose"
 import { TokenExpired, TokenInvalid } from "../api/Problems.ts"
+import type { ExternalToken } from "../domain/Identity.ts"
 import { SessionId } from "../domain/Session.ts"
 import { UserId } from "../domain/User.ts"
 import { Settings } from "../Settings.ts"
 import { Keys } from "./Keys.ts"
-import { checkTimes, claimsOf, type HeaderRules, verifySignature } from "./SignedTokens.ts"
+import { Issuers, type Verifier } from "./Issuers.ts"
+import type { VerificationKey } from "./JsonWebKeys.ts"
+import { checkTimes, claimsOf, verifySignature } from "./SignedTokens.ts"
 
 /** What a token says: who, and by which login. Nothing personal is in it. */
 export interface AccessTokenClaims {
@@ -39,50 +42,76 @@ const leeway = 5
 const capacity = 10_000
 
 const typ = "at+jwt"
-const rules: HeaderRules = { types: [typ], namesKey: true }
+
+/** A token that was verified, until when in milliseconds, and with which of its issuer's keys. */
+interface Verified {
+  readonly token: AccessTokenClaims | ExternalToken
+  readonly until: number
+  readonly key: VerificationKey
+  readonly verifier: Verifier<AccessTokenClaims | ExternalToken>
+}
+
+/** The issuer that a token says it is from, before anything of it can be believed; null: it says nothing that could be. */
+const issuerOf = (token: string): string | undefined | null => {
+  const claims = claimsOf(Buffer.from(token.split(".", 2)[1] ?? "", "base64url"))
+  const iss = claims?.["iss"]
+  return claims !== undefined && (iss === undefined || typeof iss === "string") ? iss : null
+}
 
 export class AccessTokens extends Context.Service<AccessTokens, {
   /** A token that expires in `expiresIn` seconds. */
   readonly sign: (claims: AccessTokenClaims, expiresIn: number) => Effect.Effect<string>
-  /** The claims of a token of ours; tells expiry (`token_expired`) from every other fault (`token_invalid`). */
-  readonly verify: (token: string) => Effect.Effect<AccessTokenClaims, TokenInvalid | TokenExpired>
+  /**
+   * What a token says, be it of ours or of another issuer that this server trusts. Tells expiry (`token_expired`) from
+   * every other fault (`token_invalid`).
+   */
+  readonly verify: (token: string) => Effect.Effect<AccessTokenClaims | ExternalToken, TokenInvalid | TokenExpired>
 }>()("tasks-api/auth/AccessTokens") {
   static readonly layer = Layer.effect(
     AccessTokens,
     Effect.gen(function* () {
-      const { jwtAudience, jwtIssuer } = yield* Settings
+      const { jwtAudience, jwtIssuer, localAccounts } = yield* Settings
       const { signing, verification } = (yield* Keys).accessTokens
+      const issuers = yield* Issuers
+
+      const own: Verifier<AccessTokenClaims> = {
+        keys: () => verification,
+        refresh: Effect.void,
+        rules: { types: [typ], namesKey: true },
+        leeway,
+        read: (sent) => {
+          const claims = Option.getOrUndefined(decodeClaims(sent))
+          return claims === undefined || claims.iss !== jwtIssuer || claims.aud !== jwtAudience
+            ? undefined
+            : { token: { userId: claims.sub, sessionId: claims.sid }, times: claims }
+        }
+      }
+      /** The rules are chosen by the exact issuer; whatever else a token says is then held against them. */
+      const verifierOf = (token: string) => {
+        const issuer = issuerOf(token)
+        if (issuer === null) return undefined
+        return issuer === jwtIssuer ? (localAccounts ? own : undefined) : issuers.find(issuer)
+      }
 
       const invalid = new TokenInvalid()
 
-      /** What was verified, by the token's hash, with the second of its expiry: signatures do not change. */
-      const verified = new Map<string, AccessTokenClaims & { readonly exp: number }>()
-      const remember = (hash: string, claims: AccessTokenClaims & { readonly exp: number }) => {
+      /** What was verified, by the token's hash: signatures do not change, but keys may be withdrawn. */
+      const verified = new Map<string, Verified>()
+      const remember = (hash: string, entry: Verified) => {
         for (const oldest of verified.keys()) {
           if (verified.size < capacity) break
           verified.delete(oldest)
         }
-        verified.set(hash, claims)
-        return claims
+        verified.set(hash, entry)
       }
 
-      const check = async (
-        token: string,
-        now: number
-      ): Promise<(AccessTokenClaims & { readonly exp: number }) | "expired" | undefined> => {
-        const signed = await verifySignature(token, verification, rules)
-        if (typeof signed === "string") return undefined
-        const claims = Option.getOrUndefined(decodeClaims(claimsOf(signed.payload)))
-        if (claims === undefined || claims.iss !== jwtIssuer || claims.aud !== jwtAudience) return undefined
-        switch (checkTimes(claims, now, leeway)) {
-          case "good":
-            return { userId: claims.sub, sessionId: claims.sid, exp: claims.exp }
-          case "expired":
-            return "expired"
-          case "early":
-            return undefined
-        }
-      }
+      const signatureOf = Effect.fnUntraced(function* (token: string, verifier: Verifier<unknown>, now: number) {
+        const verify = Effect.suspend(() =>
+          Effect.promise(() => verifySignature(token, verifier.keys(now), verifier.rules))
+        )
+        const signed = yield* verify
+        return signed === "unknown_key" ? yield* Effect.andThen(verifier.refresh, verify) : signed
+      })
 
       return AccessTokens.of({
         sign: (claims, expiresIn) =>
@@ -105,11 +134,21 @@ export class AccessTokens extends Context.Service<AccessTokens, {
           const now = yield* Clock.currentTimeMillis
           const hash = createHash("sha256").update(token).digest("base64url")
           const known = verified.get(hash)
-          if (known !== undefined && now < (known.exp + leeway) * 1_000) return known
-          const claims = yield* Effect.promise(() => check(token, now))
-          if (claims === undefined) return yield* invalid
-          if (claims === "expired") return yield* new TokenExpired()
-          return remember(hash, claims)
+          if (known !== undefined && now < known.until && known.verifier.keys(now).includes(known.key)) {
+            return known.token
+          }
+          const verifier: Verifier<AccessTokenClaims | ExternalToken> | undefined = verifierOf(token)
+          if (verifier === undefined) return yield* invalid
+          const signed = yield* signatureOf(token, verifier, now)
+          if (typeof signed === "string") return yield* invalid
+          const read = verifier.read(claimsOf(signed.payload), token)
+          if (read === undefined) return yield* invalid
+          const goodness = checkTimes(read.times, now, verifier.leeway)
+          if (goodness === "early") return yield* invalid
+          if (goodness === "expired") return yield* new TokenExpired()
+          const until = (read.times.exp + verifier.leeway) * 1_000
+          remember(hash, { token: read.token, until, key: signed.key, verifier })
+          return read.token
         })
       })
     })

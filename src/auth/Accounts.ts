@@ -1,19 +1,22 @@
 /** Accounts: registered, logged in to, changed and deleted. */
-import { Context, Data, Effect, Layer, Option, Schema } from "effect"
+import { Clock, Context, Data, Effect, Layer, Option, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
 import type { Credentials, Login, Registration } from "../api/AuthApi.ts"
 import {
   EmailTaken,
+  ExternalAccount,
   InvalidCredentials,
   Overloaded,
   PasswordCompromised,
   TokenInvalid,
+  TokenTooOld,
   UsernameTaken,
   ValidationFailed,
   WrongPassword
 } from "../api/Problems.ts"
+import type { ExternalToken } from "../domain/Identity.ts"
 import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
 import { transaction } from "../database/Transaction.ts"
 import { toTheEnd } from "../database/ToTheEnd.ts"
@@ -22,6 +25,20 @@ import { type PasswordHash, Passwords } from "./Passwords.ts"
 import { Sessions } from "./Sessions.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
 import { UsersRepo } from "./UsersRepo.ts"
+
+/** Seconds for which a token shows that its user has just logged in at the issuer. */
+const maximumAge = 300
+
+const isRecent = Effect.fnUntraced(function* ({ issuedAt }: ExternalToken) {
+  const now = (yield* Clock.currentTimeMillis) / 1_000
+  if (issuedAt === undefined || now - issuedAt > maximumAge) return yield* new TokenTooOld()
+})
+
+const passwordRequired = Effect.suspend(() =>
+  Effect.fail(
+    new ValidationFailed({ errors: [{ pointer: "/password", code: "required", detail: "is required" }] })
+  )
+)
 
 const decodeEmail = Schema.decodeUnknownOption(Email)
 
@@ -64,8 +81,15 @@ export class Accounts extends Context.Service<Accounts, {
     user: CurrentUser["Service"],
     current: string,
     next: string
-  ) => Effect.Effect<void, WrongPassword | ValidationFailed | PasswordCompromised | Overloaded | TokenInvalid>
-  readonly remove: (user: CurrentUser["Service"], password: string) => Effect.Effect<void, WrongPassword | Overloaded>
+  ) => Effect.Effect<
+    void,
+    WrongPassword | ValidationFailed | PasswordCompromised | Overloaded | TokenInvalid | ExternalAccount
+  >
+  /** Needs the password, or of a user without one a token that was issued within 5 minutes (RFC 9470). */
+  readonly remove: (
+    user: CurrentUser["Service"],
+    password: string | undefined
+  ) => Effect.Effect<void, WrongPassword | Overloaded | ValidationFailed | TokenTooOld>
 }>()("tasks-api/auth/Accounts") {
   static readonly layer = Layer.effect(
     Accounts,
@@ -142,6 +166,7 @@ export class Accounts extends Context.Service<Accounts, {
             current: string,
             next: string
           ) {
+            if (user.external !== undefined) return yield* new ExternalAccount()
             const stored = yield* confirm(user.id, current)
             yield* passwords.check("/new_password", next, yield* get(user.id))
             const hash = yield* passwords.hash(next)
@@ -154,8 +179,10 @@ export class Accounts extends Context.Service<Accounts, {
           () => new WrongPassword()
         ),
         remove: Effect.fn("Accounts.remove")(function* (user, password) {
-          yield* confirm(user.id, password)
-          yield* toTheEnd(users.remove(user.id))
+          if (user.external !== undefined) yield* isRecent(user.external)
+          else if (password !== undefined) yield* confirm(user.id, password)
+          else return yield* passwordRequired
+          yield* toTheEnd(users.remove(user.id, user.external))
           yield* securityEvent("account_deleted", user.id)
         })
       })

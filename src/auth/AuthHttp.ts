@@ -8,7 +8,6 @@ import { CurrentUser } from "../api/Authorization.ts"
 import { TokenMissing } from "../api/Problems.ts"
 import type { SessionId } from "../domain/Session.ts"
 import type { UserPatch } from "../domain/User.ts"
-import { AccessTokens } from "./AccessTokens.ts"
 import { Accounts } from "./Accounts.ts"
 import { hasSeveralAuthorizations } from "./AuthorizationLayer.ts"
 import { Sessions } from "./Sessions.ts"
@@ -16,7 +15,6 @@ import { Sessions } from "./Sessions.ts"
 const handlers = Effect.gen(function* () {
   const accounts = yield* Accounts
   const sessions = yield* Sessions
-  const accessTokens = yield* AccessTokens
 
   const register = ({ payload }: { readonly payload: Registration }) =>
     Effect.map(accounts.register(payload), (login) => ({ message: "User created successfully" as const, ...login }))
@@ -35,15 +33,15 @@ const handlers = Effect.gen(function* () {
       const isAmbiguous = hasSeveralAuthorizations(yield* HttpServerRequest.HttpServerRequest)
       const bearer = isAmbiguous ? undefined : /^bearer +(.+)$/i.exec(headers.authorization ?? "")?.[1]
       if (bearer === undefined && payload.refresh_token === undefined) return yield* new TokenMissing()
-      const { sessionId, userId } = payload.refresh_token !== undefined
+      const user = payload.refresh_token !== undefined
         ? yield* sessions.ofRefreshToken(payload.refresh_token)
-        : yield* accessTokens.verify(bearer ?? "")
-      yield* sessions.logout(userId, sessionId, query.scope ?? "local")
+        : yield* sessions.ofAccessToken(bearer ?? "")
+      yield* sessions.logout(user, query.scope ?? "local")
     }),
     me: () => Effect.flatMap(CurrentUser, (user) => accounts.get(user.id)),
     updateMe: ({ payload }: { readonly payload: UserPatch }) =>
       Effect.flatMap(CurrentUser, (user) => accounts.update(user.id, payload)),
-    deleteMe: ({ payload }: { readonly payload: { readonly password: string } }) =>
+    deleteMe: ({ payload }: { readonly payload: { readonly password?: string } }) =>
       Effect.flatMap(CurrentUser, (user) => accounts.remove(user, payload.password)),
     password: (
       { payload }: { readonly payload: { readonly current_password: string; readonly new_password: string } }
@@ -54,7 +52,7 @@ const handlers = Effect.gen(function* () {
       ),
     sessions: () => Effect.flatMap(CurrentUser, sessions.list),
     endSession: ({ params }: { readonly params: { readonly id: SessionId } }) =>
-      Effect.flatMap(CurrentUser, (user) => sessions.end(user.id, params.id))
+      Effect.flatMap(CurrentUser, (user) => sessions.end(user, params.id))
   }
 })
 

@@ -2,9 +2,10 @@
 import { toIncomingMessage } from "@effect/platform-node/NodeHttpServerRequest"
 import { Effect, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServerRequest } from "effect/http"
-import { Authorization, CurrentUser, NotReserved, OwnPath } from "../api/Authorization.ts"
+import { Authorization, CurrentUser, LocalAccounts, NotReserved, OwnPath } from "../api/Authorization.ts"
 import { Forbidden, NotFound, TokenMissing } from "../api/Problems.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
+import { Settings } from "../Settings.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { Sessions } from "./Sessions.ts"
 
@@ -59,4 +60,12 @@ const notReserved = Layer.succeed(
   })
 )
 
-export const layer = Layer.mergeAll(authorization, ownPath, notReserved)
+const localAccounts = Layer.effect(
+  LocalAccounts,
+  Effect.map(
+    Settings,
+    ({ localAccounts }) => (httpEffect) => localAccounts ? httpEffect : Effect.fail(new NotFound())
+  )
+)
+
+export const layer = Layer.mergeAll(authorization, ownPath, notReserved, localAccounts)

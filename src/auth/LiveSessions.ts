@@ -11,9 +11,10 @@ const trust = 1_000
 const capacity = 10_000
 
 export class LiveSessions extends Context.Service<LiveSessions, {
-  readonly has: (userId: UserId, id: SessionId, now: number) => boolean
-  /** What is to be remembered of a session that is about to be asked for, unless one of its user's ends meanwhile. */
-  readonly remember: (userId: UserId, id: SessionId, now: number) => (remaining: number) => void
+  /** Whose session this is, if it was alive a moment ago. */
+  readonly userOf: (id: SessionId, now: number) => UserId | undefined
+  /** What is to be remembered of a session that is about to be asked for, unless any session ends meanwhile. */
+  readonly remember: (id: SessionId, now: number) => (userId: UserId, remaining: number) => void
 }>()("tasks-api/auth/LiveSessions") {
   static readonly layer = Layer.effect(
     LiveSessions,
@@ -26,13 +27,13 @@ export class LiveSessions extends Context.Service<LiveSessions, {
         for (const [id, session] of until) if (userId === undefined || session.userId === userId) until.delete(id)
       })
       return LiveSessions.of({
-        has: (userId, id, now) => {
+        userOf: (id, now) => {
           const session = until.get(id)
-          return session !== undefined && session.userId === userId && now < session.until
+          return session !== undefined && now < session.until ? session.userId : undefined
         },
-        remember: (userId, id, now) => {
+        remember: (id, now) => {
           const before = ends
-          return (remaining) => {
+          return (userId, remaining) => {
             if (ends !== before) return
             if (until.size >= capacity) until.clear()
             until.set(id, { userId, until: now + Math.min(trust, remaining) })

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto"
 import { Clock, Context, Effect, Layer } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import { CurrentUser } from "../api/Authorization.ts"
+import type { CurrentUser } from "../api/Authorization.ts"
 import type { Tokens } from "../api/AuthApi.ts"
 import {
   InvalidRefreshToken,
@@ -19,6 +19,7 @@ import type { UserId } from "../domain/User.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { AccessTokens } from "./AccessTokens.ts"
+import { ExternalSessions } from "./ExternalSessions.ts"
 import { LiveSessions } from "./LiveSessions.ts"
 import { type ParsedRefreshToken, RefreshTokens } from "./RefreshTokens.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
@@ -43,18 +44,27 @@ export class Sessions extends Context.Service<Sessions, {
   /** The login that a genuine refresh token belongs to, of whatever generation and state. */
   readonly ofRefreshToken: (
     refreshToken: string
-  ) => Effect.Effect<{ readonly userId: UserId; readonly sessionId: SessionId }, InvalidRefreshToken>
+  ) => Effect.Effect<CurrentUser["Service"], InvalidRefreshToken>
+  /** The login that an access token belongs to, also once that has ended. */
+  readonly ofAccessToken: (
+    accessToken: string
+  ) => Effect.Effect<CurrentUser["Service"], TokenInvalid | TokenExpired>
   /** Milliseconds until the session ends by itself; 0 once it has ended. */
   readonly remaining: (user: CurrentUser["Service"]) => Effect.Effect<number>
+  /** The live sessions. Of those at another issuer only the one is known that this request belongs to. */
   readonly list: (user: CurrentUser["Service"]) => Effect.Effect<ReadonlyArray<Session>>
-  readonly end: (userId: UserId, id: SessionId) => Effect.Effect<void, NotFound>
-  /** Ends this session, the others, or all; does nothing once this session has ended. */
-  readonly logout: (userId: UserId, id: SessionId, scope: "local" | "others" | "global") => Effect.Effect<void>
+  readonly end: (user: CurrentUser["Service"], id: SessionId) => Effect.Effect<void, NotFound>
+  /**
+   * Ends this session, the others, or all; does nothing once this session has ended. A token of another issuer is
+   * refused from then on; other tokens of that user are for the issuer to end.
+   */
+  readonly logout: (user: CurrentUser["Service"], scope: "local" | "others" | "global") => Effect.Effect<void>
 }>()("tasks-api/auth/Sessions") {
   static readonly layer = Layer.effect(
     Sessions,
     Effect.gen(function* () {
       const repo = yield* SessionsRepo
+      const external = yield* ExternalSessions
       const live = yield* LiveSessions
       const accessTokens = yield* AccessTokens
       const refreshTokens = yield* RefreshTokens
@@ -84,6 +94,13 @@ export class Sessions extends Context.Service<Sessions, {
         return { ...token, salt }
       })
 
+      const localUser = (userId: UserId, sessionId: SessionId): CurrentUser["Service"] => ({
+        id: userId,
+        subject: userId,
+        sessionId,
+        external: undefined
+      })
+
       return Sessions.of({
         start: Effect.fn("Sessions.start")(function* (userId) {
           const { address, userAgent } = yield* RequestInfo
@@ -95,15 +112,17 @@ export class Sessions extends Context.Service<Sessions, {
           return yield* issue(userId, id, { generation: 0, expiresIn }, salt)
         }),
         authenticate: Effect.fnUntraced(function* (accessToken) {
-          const { sessionId, userId } = yield* accessTokens.verify(accessToken)
-          const user = { id: userId, subject: userId, sessionId }
+          const token = yield* accessTokens.verify(accessToken)
+          if ("issuer" in token) return yield* external.authenticate(token)
+          const { sessionId, userId } = token
+          const user = localUser(userId, sessionId)
           const now = yield* Clock.currentTimeMillis
-          if (live.has(userId, sessionId, now)) return user
-          const remember = live.remember(userId, sessionId, now)
+          if (live.userOf(sessionId, now) === userId) return user
+          const remember = live.remember(sessionId, now)
           const session = yield* repo.look(userId, sessionId)
           switch (session?.state) {
             case "live":
-              remember(session.remaining)
+              remember(userId, session.remaining)
               return user
             case "revoked":
               return yield* new SessionRevoked()
@@ -133,18 +152,32 @@ export class Sessions extends Context.Service<Sessions, {
           return yield* issue(userId, sessionId, { ...progress, generation: generation + 1 }, salt)
         }),
         ofRefreshToken: (refreshToken) =>
-          Effect.map(genuine(refreshToken), ({ sessionId, userId }) => ({ sessionId, userId })),
+          Effect.map(genuine(refreshToken), ({ sessionId, userId }) => localUser(userId, sessionId)),
+        ofAccessToken: (accessToken) =>
+          Effect.flatMap(
+            accessTokens.verify(accessToken),
+            (token) =>
+              "issuer" in token ? external.userOf(token) : Effect.succeed(localUser(token.userId, token.sessionId))
+          ),
         remaining: (user) =>
-          Effect.map(
+          user.external !== undefined ? external.remaining(user.id, user.external) : Effect.map(
             repo.look(user.id, user.sessionId),
             (session) => session?.state === "live" ? session.remaining : 0
           ),
-        list: (user) => repo.list(user.id, user.sessionId),
-        end: Effect.fn("Sessions.end")(function* (userId, id) {
-          if (!(yield* repo.revoke(userId, id, "revoked_by_user"))) return yield* new NotFound()
-          yield* securityEvent("session_ended", userId, id)
+        list: (user) => user.external === undefined ? repo.list(user.id, user.sessionId) : external.list(user.external),
+        end: Effect.fn("Sessions.end")(function* (user, id) {
+          const isEnded = user.external === undefined
+            ? yield* repo.revoke(user.id, id, "revoked_by_user")
+            : id === user.sessionId && (yield* external.end(user.id, user.external))
+          if (!isEnded) return yield* new NotFound()
+          yield* securityEvent("session_ended", user.id, id)
         }),
-        logout: Effect.fn("Sessions.logout")(function* (userId, id, scope) {
+        logout: Effect.fn("Sessions.logout")(function* (user, scope) {
+          const { id: userId, sessionId: id } = user
+          if (user.external !== undefined) {
+            if (scope === "others" || !(yield* external.end(userId, user.external))) return
+            return yield* securityEvent("logged_out", userId, id)
+          }
           // a session that has ended, perhaps because its tokens were stolen, ends no other one
           if ((yield* repo.look(userId, id))?.state !== "live") return
           if (scope === "others") yield* repo.revokeAll(userId, "logout", { except: id })

@@ -43,7 +43,7 @@ const headerOf = (token: string): ProtectedHeaderParameters | undefined => {
   }
 }
 
-/** The payload of a token (RFC 7515) that one of the keys signed; `unknown_key` where it names none of them. */
+/** The payload of a token (RFC 7515) that one of the keys signed; `unknown_key` where it may be a key that is not among them. */
 export const verifySignature = async (
   token: string,
   keys: ReadonlyArray<VerificationKey>,
@@ -55,7 +55,7 @@ export const verifySignature = async (
   if (rules.namesKey && header.kid === undefined) return "invalid"
   const meant = keys.filter(({ alg, kid }) => alg === header.alg && (header.kid === undefined || kid === header.kid))
   const [key] = meant
-  if (key === undefined) return header.kid === undefined ? "invalid" : "unknown_key"
+  if (key === undefined) return "unknown_key"
   if (meant.length > 1) return "invalid"
   try {
     const { payload } = await compactVerify(token, key.key, { algorithms: [key.alg] })

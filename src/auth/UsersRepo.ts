@@ -5,7 +5,9 @@ import { EmailTaken, UsernameTaken } from "../api/Problems.ts"
 import { WakeUps } from "../changes/WakeUps.ts"
 import { orConflict } from "../database/Failures.ts"
 import { transaction } from "../database/Transaction.ts"
+import type { ExternalToken } from "../domain/Identity.ts"
 import { type User, UserId, type UserPatch } from "../domain/User.ts"
+import { hashUuid, identityHash } from "./IdentityHashes.ts"
 import type { PasswordHash } from "./Passwords.ts"
 
 interface UserRow {
@@ -51,8 +53,11 @@ export class UsersRepo extends Context.Service<UsersRepo, {
   /** Replaces a hash; false where it is no longer the one that was read. */
   readonly replacePasswordHash: (id: UserId, from: PasswordHash, to: PasswordHash) => Effect.Effect<boolean>
   readonly update: (id: UserId, patch: UserPatch) => Effect.Effect<User | undefined, UsernameTaken>
-  /** Deletes the account with everything that belongs to it. */
-  readonly remove: (id: UserId) => Effect.Effect<void>
+  /**
+   * Deletes the account with everything that belongs to it. Of a user of another issuer, the hash of who it was stays
+   * for as long as tokens from before may be good, so that none of them makes the account again.
+   */
+  readonly remove: (id: UserId, token: ExternalToken | undefined) => Effect.Effect<void>
 }>()("tasks-api/auth/UsersRepo") {
   static readonly layer = Layer.effect(
     UsersRepo,
@@ -116,12 +121,24 @@ export class UsersRepo extends Context.Service<UsersRepo, {
             Effect.map(([row]) => row && toUser(row)),
             orConflict({ users_username_key: () => new UsernameTaken() })
           ),
-        remove: (id) =>
-          // writers take the sequence row before anything else: so does this, or the two could wait for each other
-          transaction(sql)(Effect.andThen(
-            sql`select 1 from user_sequences where user_id = ${id} for update`,
-            sql`delete from users where id = ${id}`
-          )).pipe(Effect.andThen(wakeUps.endSession(id)))
+        remove: (id, token) =>
+          transaction(sql)(Effect.gen(function* () {
+            // writers take the sequence row before anything else: so does this, or the two could wait for each other
+            yield* sql`select 1 from user_sequences where user_id = ${id} for update`
+            if (token !== undefined) {
+              const hash = identityHash(token)
+              yield* sql`
+              insert into revoked_tokens (user_id, token_hash, expires_at)
+              select ${
+                hashUuid(hash)
+              }::uuid, ${hash}, greatest(to_timestamp(${token.expiresAt}::float8), max(expires_at))
+              from revoked_tokens where user_id = ${id}
+              on conflict (user_id, token_hash) do update
+              set expires_at = greatest(revoked_tokens.expires_at, excluded.expires_at)`
+            }
+            yield* sql`delete from revoked_tokens where user_id = ${id}`
+            yield* sql`delete from users where id = ${id}`
+          })).pipe(Effect.andThen(wakeUps.endSession(id)))
       })
     })
   )

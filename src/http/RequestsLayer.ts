@@ -1,8 +1,9 @@
 /** The checks that api/Requests.ts declares: bodies within their limits, and faults told one by one. */
 import { toIncomingMessage } from "@effect/platform-node/NodeHttpServerRequest"
-import { Context, Data, Effect, Layer, type Types } from "effect"
+import { Context, Data, Effect, Layer, Option, type Types } from "effect"
 import { HttpServerRequest, UrlParams } from "effect/http"
 import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
+import { CurrentUser } from "../api/Authorization.ts"
 import { MalformedBody, MalformedHeader, TooLarge, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
 import { BodyLimit, BodyOptional, Faults, FormedHeaders, RequestBody } from "../api/Requests.ts"
 import { RequestInfo } from "./RequestInfo.ts"
@@ -98,6 +99,13 @@ const isJson = (text: string): boolean => {
 const notJson = (text: string) =>
   new MalformedBody({ detail: text === "" ? "A body is required." : "The body is not valid JSON." })
 
+const mayBeEmpty = (endpoint: HttpApiEndpoint.Top) =>
+  Effect.map(Effect.serviceOption(CurrentUser), (user) => {
+    const optional = Context.get(endpoint.annotations, BodyOptional)
+    return optional === "yes" ||
+      optional === "for external users" && Option.isSome(user) && user.value.external !== undefined
+  })
+
 const requestBody = Layer.succeed(
   RequestBody,
   Effect.fnUntraced(function* (httpEffect, { endpoint }) {
@@ -108,7 +116,7 @@ const requestBody = Layer.succeed(
       "Unreadable",
       ({ problem }) => Effect.fail(problem)
     )
-    const text = sent === "" && Context.get(endpoint.annotations, BodyOptional) ? "{}" : sent
+    const text = sent === "" && (yield* mayBeEmpty(endpoint)) ? "{}" : sent
     if (text === "") return yield* notJson(text)
     // on the request itself: an object derived from it would make all its members slow to reach
     Object.defineProperties(request, {

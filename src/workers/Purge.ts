@@ -14,7 +14,11 @@ const rowsAtOnce = 1_000
 
 export class Purge extends Context.Service<Purge, {
   /** One run; answers with the rows that went. Users who are writing at the moment have their turn in the next. */
-  readonly run: Effect.Effect<{ readonly tombstones: number; readonly idempotencyKeys: number }>
+  readonly run: Effect.Effect<{
+    readonly tombstones: number
+    readonly idempotencyKeys: number
+    readonly revokedTokens: number
+  }>
 }>()("tasks-api/workers/Purge") {
   static readonly layer = Layer.effect(
     Purge,
@@ -78,10 +82,21 @@ export class Purge extends Context.Service<Purge, {
           returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
       )
 
+      const revokedTokens = forUsers(
+        Effect.orDie(sql<{ readonly user_id: UserId }>`
+          select distinct user_id from revoked_tokens where expires_at < now() limit ${usersAtOnce}`),
+        (userId) =>
+          sql`
+          delete from revoked_tokens where user_id = ${userId} and token_hash in (
+            select token_hash from revoked_tokens where user_id = ${userId} and expires_at < now()
+            limit ${rowsAtOnce} for update skip locked)
+          returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
+      )
+
       return Purge.of({
-        run: Effect.all({ tombstones, idempotencyKeys }).pipe(
+        run: Effect.all({ tombstones, idempotencyKeys, revokedTokens }).pipe(
           Effect.tap((gone) =>
-            gone.tombstones + gone.idempotencyKeys === 0
+            gone.tombstones + gone.idempotencyKeys + gone.revokedTokens === 0
               ? Effect.void
               : Effect.logInfo("purged").pipe(Effect.annotateLogs({ event: "purged", ...gone }))
           )

@@ -29,29 +29,28 @@ const test = (program: Effect.Effect<void, never, LiveSessions | WakeUps>) =>
 it("does not remember a session that was asked for before it ended and answered after it", () =>
   test(Effect.gen(function* () {
     const [live, wakeUps] = [yield* LiveSessions, yield* WakeUps]
-    const remember = live.remember(user, session, 0)
+    const remember = live.remember(session, 0)
     yield* wakeUps.endSession(user)
-    remember(60_000)
-    expect(live.has(user, session, 1)).toBe(false)
+    remember(user, 60_000)
+    expect(live.userOf(session, 1)).toBeUndefined()
   })))
 
 it("forgets the sessions of a user one of whose sessions ends, and no others", () =>
   test(Effect.gen(function* () {
     const [live, wakeUps] = [yield* LiveSessions, yield* WakeUps]
-    live.remember(user, session, 0)(60_000)
+    live.remember(session, 0)(user, 60_000)
     yield* wakeUps.wake(user)
     yield* wakeUps.endSession(other)
-    expect(live.has(user, session, 999)).toBe(true)
-    expect(live.has(other, session, 999)).toBe(false)
+    expect(live.userOf(session, 999)).toBe(user)
     yield* wakeUps.endSession(user)
-    expect(live.has(user, session, 999)).toBe(false)
+    expect(live.userOf(session, 999)).toBeUndefined()
   })))
 
 it("trusts for a second, and never beyond the session's own end", () =>
   test(Effect.gen(function* () {
     const live = yield* LiveSessions
-    live.remember(user, session, 5_000)(60_000)
-    expect([live.has(user, session, 5_999), live.has(user, session, 6_000)]).toEqual([true, false])
-    live.remember(user, session, 5_000)(300)
-    expect([live.has(user, session, 5_299), live.has(user, session, 5_300)]).toEqual([true, false])
+    live.remember(session, 5_000)(user, 60_000)
+    expect([live.userOf(session, 5_999), live.userOf(session, 6_000)]).toEqual([user, undefined])
+    live.remember(session, 5_000)(user, 300)
+    expect([live.userOf(session, 5_299), live.userOf(session, 5_300)]).toEqual([user, undefined])
   })))

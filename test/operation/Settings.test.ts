@@ -50,6 +50,9 @@ const defaults = {
   jwtSecret: secret,
   jwtSecretPrevious: undefined,
   jwtPrivateKeys: [],
+  trustedIssuers: [],
+  betterAuthSecret: undefined,
+  localAccounts: true,
   jwtIssuer: "tasks-api",
   jwtAudience: "tasks-api",
   accessTokenTtl: day,
@@ -124,6 +127,8 @@ const refused: ReadonlyArray<readonly [name: string, ...values: ReadonlyArray<st
   ["TRUSTED_PROXIES", "proxy.example.com", "10.0.0.0/33", "192.168.7", "10.0.0.1,loadbalancer", "*"],
   ["REQUIRE_HTTPS", "yes", "on", "TRUE"],
   ["REQUIRE_IF_MATCH", "maybe"],
+  ["BETTER_AUTH_HS256", "yes", "1"],
+  ["LOCAL_ACCOUNTS", "no", "0"],
   ["LOG_FORMAT", "xml"],
   ["LOG_LEVEL", "verbose", "Info", "none"]
 ]
@@ -181,11 +186,8 @@ describe("a setting", () => {
   })
 
   it.each([
-    ["BETTER_AUTH_HS256", "true"],
-    ["LOCAL_ACCOUNTS", "false"],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"],
-    ["REDIS_URL", "redis://localhost"],
-    ["TRUSTED_ISSUERS", "[]"]
+    ["REDIS_URL", "redis://localhost"]
   ])("%s, which this version can't honour, is refused rather than ignored", async (name, value) => {
     expect(await faultsOf({ [name]: value })).toEqual([expect.stringMatching(`^${name}: `)])
   })
@@ -277,6 +279,97 @@ describe("a setting", () => {
       const settings = await settingsOf({ JWT_PRIVATE_KEYS: JSON.stringify({ keys: [edwards] }) })
       expect(JSON.stringify(settings)).not.toContain(edwards.d)
     })
+  })
+
+  describe("TRUSTED_ISSUERS", () => {
+    const issuer = {
+      issuer: "https://app.example.com",
+      jwks_uri: "https://app.example.com/api/auth/jwks",
+      audience: "https://tasks.example.com",
+      algorithms: ["EdDSA", "RS256"]
+    }
+    const of = (...issuers: ReadonlyArray<unknown>) => ({ TRUSTED_ISSUERS: JSON.stringify(issuers) })
+    const local = (host: string) => ({ ...issuer, jwks_uri: `http://${host}/jwks` })
+
+    it("are others, each with its keys, its audience and its algorithms", async () => {
+      const { jwks_uri, ...same } = issuer
+      expect((await settingsOf(of(issuer))).trustedIssuers).toEqual([{ ...same, jwksUri: jwks_uri }])
+      expect((await settingsOf({ TRUSTED_ISSUERS: "[]" })).trustedIssuers).toEqual([])
+    })
+
+    it("may have their keys on this machine, but not in production", async () => {
+      for (const host of ["localhost:3001", "127.0.0.1", "127.1.2.3:80", "[::1]:3001"]) {
+        expect((await settingsOf(of(local(host)))).trustedIssuers).toHaveLength(1)
+        expect(await faultsOf({ ...of(local(host)), APP_ENV: "production" })).toEqual([
+          expect.stringMatching(/^TRUSTED_ISSUERS: \[0\]: jwks_uri must be https$/)
+        ])
+      }
+    })
+
+    it.each([
+      ["jwks_uri", { jwks_uri: "http://app.example.com/jwks" }],
+      ["jwks_uri", { jwks_uri: "http://localhost.example.com/jwks" }],
+      ["jwks_uri", { jwks_uri: "http://127.0.0.1.example.com/jwks" }],
+      ["jwks_uri", { jwks_uri: "https://user:hunter2@app.example.com/jwks" }],
+      ["jwks_uri", { jwks_uri: "file:///etc/passwd" }],
+      ["jwks_uri", { jwks_uri: 1 }],
+      ["issuer", { issuer: "" }],
+      ["issuer", { issuer: ["https://app.example.com"] }],
+      ["issuer", { issuer: "tasks-api" }],
+      ["issuer", { issuer: "better-auth" }],
+      ["audience", { audience: "" }],
+      ["audience", { audience: undefined }],
+      ["algorithms", { algorithms: [] }],
+      ["algorithms", { algorithms: "EdDSA" }],
+      ["algorithms", { algorithms: ["EdDSA", "HS256"] }],
+      ["algorithms", { algorithms: ["none"] }],
+      ["knows only", { jwks_url: "https://app.example.com" }]
+    ])("are refused with a wrong %s: %j", async (member, change) => {
+      const faults = await faultsOf(of({ ...issuer, issuer: "https://other.example.com" }, { ...issuer, ...change }))
+      expect(faults).toEqual([expect.stringMatching(new RegExp(`^TRUSTED_ISSUERS: \\[1\\]: ${member} `))])
+      expect(faults.join("")).not.toContain("hunter2")
+    })
+
+    it.each(["hunter2", "{}", "null", "[1]", "[[]]", JSON.stringify(Array.from({ length: 21 }, () => issuer))])(
+      "are refused where they are no list: %s",
+      async (TRUSTED_ISSUERS) => {
+        expect(await faultsOf({ TRUSTED_ISSUERS })).toEqual([expect.stringMatching(/^TRUSTED_ISSUERS: must be /)])
+      }
+    )
+
+    it("are refused where two have one name", async () => {
+      expect(await faultsOf(of(issuer, { ...issuer, audience: "another" }))).toEqual([
+        expect.stringMatching(/^TRUSTED_ISSUERS: \[1\]: issuer /)
+      ])
+      expect(await faultsOf({ ...of(issuer), JWT_ISSUER: issuer.issuer })).toHaveLength(1)
+    })
+  })
+
+  it("BETTER_AUTH_HS256 needs a good BETTER_AUTH_SECRET, which then does not replace JWT_SECRET", async () => {
+    const better = `${secret}-better`
+    const both = await settingsOf({ BETTER_AUTH_HS256: "true", BETTER_AUTH_SECRET: better })
+    expect([Redacted.value(both.jwtSecret), both.betterAuthSecret && Redacted.value(both.betterAuthSecret)])
+      .toEqual([secret, better])
+    expect((await settingsOf({ BETTER_AUTH_SECRET: better })).betterAuthSecret).toBeUndefined()
+    for (const value of ["", "hunter2"]) {
+      for (const JWT_SECRET of ["", secret]) {
+        const faults = await faultsOf({ BETTER_AUTH_HS256: "true", BETTER_AUTH_SECRET: value, JWT_SECRET })
+        expect(faults).toEqual([expect.stringMatching(/^BETTER_AUTH_SECRET: /)])
+      }
+    }
+  })
+
+  it("LOCAL_ACCOUNTS is not false where nobody else's users could come", async () => {
+    const TRUSTED_ISSUERS = JSON.stringify([{
+      issuer: "https://app.example.com",
+      jwks_uri: "https://app.example.com/api/auth/jwks",
+      audience: "https://tasks.example.com",
+      algorithms: ["EdDSA"]
+    }])
+    expect((await settingsOf({ LOCAL_ACCOUNTS: "false", TRUSTED_ISSUERS })).localAccounts).toBe(false)
+    for (const none of [{}, { TRUSTED_ISSUERS: "[]" }]) {
+      expect(await faultsOf({ LOCAL_ACCOUNTS: "false", ...none })).toEqual([expect.stringMatching(/^LOCAL_ACCOUNTS: /)])
+    }
   })
 
   it("that is secret is not shown when settings are printed", async () => {

@@ -36,7 +36,7 @@ export interface TestServer {
   readonly sql: <Row = Record<string, unknown>>(text: string, params?: ReadonlyArray<unknown>) => Promise<Array<Row>>
   readonly logs: () => string
   /** one run of the worker that takes away what has had its time */
-  readonly purge: () => Promise<{ readonly tombstones: number; readonly idempotencyKeys: number }>
+  readonly purge: () => Promise<Effect.Success<Purge["Service"]["run"]>>
   readonly request: (method: string, path: string, options?: {
     readonly token?: string
     readonly body?: unknown
