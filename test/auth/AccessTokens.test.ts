@@ -12,10 +12,14 @@ import {
 } from "jose"
 import { beforeAll, describe, expect, it } from "vitest"
 import { head, headerIn, sendBytes } from "../http/exchange.ts"
+import { testDatabaseUrl } from "../operation/postgres.ts"
+import { connectionsOf } from "../support/connections.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, type Answer, useServer } from "../support/TestServer.ts"
 import { having, visible } from "../tasks/families.ts"
 import { bases, expectRefused, login, me, refresh, sessionOf, uuid7 } from "./accounts.ts"
+
+const hostOf = (url: string) => `${new URL(url).hostname}:${new URL(url).port || 5432}`
 
 const server = useServer()
 let user: Account
@@ -266,6 +270,25 @@ describe("a key that the token brings along", () => {
       listener.closeAllConnections()
       listener.close()
     }
+  })
+
+  it("R26 makes the server connect to nobody at all", async () => {
+    const elsewhere = "https://attacker.example.com/jwks.json"
+    const expected = new Set([
+      new URL(server.url).host,
+      ...testDatabaseUrl === undefined ? [] : [hostOf(testDatabaseUrl)]
+    ])
+    const targets = await connectionsOf(async () => {
+      for (const extra of [{ jku: elsewhere }, { x5u: elsewhere }, { jwk: publicJwk }, { kid: elsewhere }]) {
+        for (const claims of [{}, { iss: elsewhere }, { iss: "https://attacker.example.com" }]) {
+          await expectInvalid(assembled(extra, claims))
+          await expectInvalid(assembled({ ...extra, alg: "EdDSA" }, claims, byPair))
+        }
+      }
+    })
+    expect([...targets].filter((target) => !expected.has(target))).toEqual([])
+    // what is looked at here is seen at all
+    expect(targets).toContain(new URL(server.url).host)
   })
 
   const files = ["../../dev/null", "/dev/null", "' or 1=1", "' or '1'='1"]
