@@ -43,14 +43,16 @@ export const problemCatalog = {
   token_invalid: {
     status: 401,
     title: "The access token is not valid",
-    meaning: "The token was not issued by this server for this API, was changed, or its user no longer exists.",
+    meaning:
+      "The token was not issued for this API by this server or an issuer that it trusts, was changed, or its user " +
+      "no longer exists.",
     remedy: "Log in again."
   },
   token_expired: {
     status: 401,
     title: "The access token has expired",
     meaning: "The token was valid until its `exp`.",
-    remedy: "Exchange the refresh token for new tokens at /api/v1/auth/refresh."
+    remedy: "Exchange the refresh token for new tokens at /api/v1/auth/refresh, or get a new one where it comes from."
   },
   token_too_old: {
     status: 401,

@@ -29,6 +29,12 @@ export interface IssuerKeys {
 
 class KeysUnavailable extends Data.TaggedError("KeysUnavailable")<{ readonly reason: string }> {}
 
+const attempt = <A>(work: (signal: AbortSignal) => Promise<A>) =>
+  Effect.tryPromise({
+    try: work,
+    catch: (error) => new KeysUnavailable({ reason: error instanceof Error ? error.message : "no answer" })
+  })
+
 /** Reads at most so many bytes; what is longer is not waited for. */
 const bounded = async (body: ReadableStream<Uint8Array<ArrayBuffer>> | null): Promise<string> => {
   const chunks: Array<Uint8Array> = []
@@ -69,13 +75,10 @@ export const issuerKeys = Effect.fnUntraced(function* (
   let awaited: Deferred.Deferred<void> | undefined
 
   const load = Effect.gen(function* () {
-    const answer = yield* Effect.tryPromise({
-      try: (signal) => download(uri, signal),
-      catch: (error) => new KeysUnavailable({ reason: error instanceof Error ? error.message : "no answer" })
-    })
+    const answer = yield* attempt((signal) => download(uri, signal))
     // equal keys stay the same objects, so that what was verified with them needs not be verified again
     if (answer !== text) {
-      const found = yield* Effect.promise(() => verificationKeys(parsed(answer), algorithms))
+      const found = yield* attempt(async () => await verificationKeys(JSON.parse(answer), algorithms))
       if (typeof found === "string") return yield* new KeysUnavailable({ reason: found })
       text = answer
       keys = found
@@ -121,11 +124,3 @@ export const issuerKeys = Effect.fnUntraced(function* (
     })
   }
 })
-
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
