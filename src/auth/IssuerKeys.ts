@@ -29,10 +29,14 @@ export interface IssuerKeys {
 
 class KeysUnavailable extends Data.TaggedError("KeysUnavailable")<{ readonly reason: string }> {}
 
+/** fetch tells only in its cause what the network or TLS found. */
+const reasonOf = (error: unknown): string =>
+  error instanceof Error ? (error.cause instanceof Error ? error.cause.message : error.message) : "no answer"
+
 const attempt = <A>(work: (signal: AbortSignal) => Promise<A>) =>
   Effect.tryPromise({
     try: work,
-    catch: (error) => new KeysUnavailable({ reason: error instanceof Error ? error.message : "no answer" })
+    catch: (error) => new KeysUnavailable({ reason: reasonOf(error) })
   })
 
 /** Reads at most so many bytes; what is longer is not waited for. */
