@@ -49,9 +49,9 @@ export class ExternalSessions extends Context.Service<ExternalSessions, {
       return ExternalSessions.of({
         authenticate: Effect.fnUntraced(function* (token) {
           const now = yield* Clock.currentTimeMillis
-          const userId = live.userOf(token.sessionId, now)
+          const userId = live.userOf(token.sessionId)
           if (userId !== undefined) return toUser(userId, token)
-          const remember = live.remember(token.sessionId, now)
+          const remember = live.remember(token.sessionId)
           const found = yield* identities.look(token)
           if (found === undefined) return yield* userOf(token)
           if (found.isRevoked) return yield* new SessionRevoked()

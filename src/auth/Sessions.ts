@@ -1,6 +1,6 @@
 /** Logins: made, refreshed, checked and ended. */
 import { randomBytes } from "node:crypto"
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import type { CurrentUser } from "../api/Authorization.ts"
 import type { Tokens } from "../api/AuthApi.ts"
@@ -116,9 +116,8 @@ export class Sessions extends Context.Service<Sessions, {
           if ("issuer" in token) return yield* external.authenticate(token)
           const { sessionId, userId } = token
           const user = localUser(userId, sessionId)
-          const now = yield* Clock.currentTimeMillis
-          if (live.userOf(sessionId, now) === userId) return user
-          const remember = live.remember(sessionId, now)
+          if (live.userOf(sessionId) === userId) return user
+          const remember = live.remember(sessionId)
           const session = yield* repo.look(userId, sessionId)
           switch (session?.state) {
             case "live":
