@@ -30,8 +30,12 @@ const toUser = (row: UserRow): User => ({
   updated_at: row.updated_at.toISOString()
 })
 
-/** The form in which e-mail addresses and usernames must be unique. */
-const key = (text: string | null | undefined): string | null => text?.normalize("NFKC").toLowerCase() ?? null
+/**
+ * The form in which e-mail addresses and usernames must be unique. By way of upper case, since letters that differ in
+ * lower case may have one upper case (σ and ς); which lower case that gets depends on its place in the word.
+ */
+const key = (text: string | null | undefined): string | null =>
+  text?.normalize("NFKC").toLowerCase().toUpperCase().toLowerCase().normalize("NFKC") ?? null
 
 export interface NewUser {
   readonly id: UserId

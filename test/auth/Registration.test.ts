@@ -1,16 +1,17 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { type Account, type Answer, useServer } from "../support/TestServer.ts"
+import { type Account, type Answer, useServers } from "../support/TestServer.ts"
 import { having, instant, pointersOf } from "../tasks/families.ts"
 import { bases, goodPassword, me, newEmail, newUsername, patiently, userMembers, uuid7 } from "./accounts.ts"
 
-const server = useServer()
+const [server, other] = useServers(2)
 let existing: Account
 beforeAll(async () => {
   existing = await server.register()
 })
 
-const register = (body: unknown, path = "/api/v1/auth/register") => server.request("POST", path, { body })
+const register = (body: unknown, path = "/api/v1/auth/register", instance = server) =>
+  instance.request("POST", path, { body })
 const raw = (text: string, type = "application/json") =>
   server.request("POST", "/api/v1/auth/register", { raw: text, headers: { "content-type": type } })
 const fresh = (members: Record<string, unknown> = {}) => ({ email: newEmail(), password: goodPassword, ...members })
@@ -275,6 +276,16 @@ describe("an e-mail address", () => {
     expect(await users()).toBe(before)
   })
 
+  it("R8 is taken in every case of letters that have more than two", async () => {
+    const local = newUsername()
+    for (const [first, ...others] of [["σασ", "ΣΑΣ", "ςας", "σας"], ["straße", "STRASSE", "STRAẞE"], ["ǆ", "ǅ", "Ǆ"]]) {
+      having(201, await register(fresh({ email: `${first}.${local}@example.com` })))
+      for (const other of others) {
+        expectProblem(await register(fresh({ email: `${other}.${local}@example.com` })), 409, "email_taken")
+      }
+    }
+  })
+
   it("R8 has at most 254 characters", async () => {
     const domain = `${"b".repeat(63)}.${"c".repeat(63)}.${"d".repeat(57)}.com`
     const local = newUsername().padEnd(64, "x")
@@ -287,30 +298,35 @@ describe("an e-mail address", () => {
   })
 })
 
-describe("fifty registrations of one address at once", () => {
-  it("R9 make one account", async () => {
+describe("fifty registrations of one address at once, on two instances", () => {
+  /** Makes one of these requests for each index, half of them at each instance. */
+  const race = (count: number, path: string, members: (index: number) => Record<string, unknown>) =>
+    Promise.all(
+      Array.from(
+        { length: count },
+        (_, index) => patiently(() => register(fresh(members(index)), path, index % 2 === 0 ? server : other))
+      )
+    )
+
+  it.each(["/api/v1/auth/register", "/api/auth/signup"])("R9 make one account: %s", async (path) => {
     const email = newEmail()
     const spelled = (index: number) =>
       [...email].map((letter, at) => ((index >> at % 6) & 1) === 1 ? letter.toUpperCase() : letter).join("")
     const before = await users() ?? 0
-    const answers = await Promise.all(
-      Array.from({ length: 50 }, (_, index) => patiently(() => register(fresh({ email: spelled(index) }))))
-    )
+    const answers = await race(50, path, (index) => ({ email: spelled(index) }))
     expect(answers.map((answer) => answer.status).sort()).toEqual([201, ...Array<number>(49).fill(409)])
     for (const answer of answers) if (answer.status === 409) expectProblem(answer, 409, "email_taken")
     expect(await users()).toBe(before + 1)
+    const { access_token } = answers.find(({ status }) => status === 201)?.json ?? {}
+    having(200, await me(other, access_token))
   })
 
   it("R9 and of one user name too", async () => {
     const username = newUsername()
     const before = await users() ?? 0
-    const answers = await Promise.all(
-      Array.from(
-        { length: 10 },
-        (_, index) =>
-          patiently(() => register(fresh({ username: index % 2 === 0 ? username : username.toUpperCase() })))
-      )
-    )
+    const answers = await race(10, "/api/v1/auth/register", (index) => ({
+      username: index % 2 === 0 ? username : username.toUpperCase()
+    }))
     expect(answers.map((answer) => answer.status).sort()).toEqual([201, ...Array<number>(9).fill(409)])
     for (const answer of answers) if (answer.status === 409) expectProblem(answer, 409, "username_taken")
     expect(await users()).toBe(before + 1)
