@@ -89,7 +89,7 @@ export class Accounts extends Context.Service<Accounts, {
   readonly remove: (
     user: CurrentUser["Service"],
     password: string | undefined
-  ) => Effect.Effect<void, WrongPassword | Overloaded | ValidationFailed | TokenTooOld>
+  ) => Effect.Effect<void, WrongPassword | Overloaded | ValidationFailed | TokenTooOld | TokenInvalid>
 }>()("tasks-api/auth/Accounts") {
   static readonly layer = Layer.effect(
     Accounts,
@@ -104,8 +104,10 @@ export class Accounts extends Context.Service<Accounts, {
 
       const confirm = Effect.fnUntraced(function* (id: UserId, password: string) {
         const stored = yield* users.passwordHash(id)
+        // the account was deleted meanwhile
+        if (stored === undefined) return yield* new TokenInvalid()
         const { valid } = yield* passwords.verify(password, stored)
-        if (!valid || stored === undefined) {
+        if (!valid) {
           yield* securityEvent("confirmation_failed", id)
           return yield* new WrongPassword()
         }
@@ -178,13 +180,18 @@ export class Accounts extends Context.Service<Accounts, {
           }),
           () => new WrongPassword()
         ),
-        remove: Effect.fn("Accounts.remove")(function* (user, password) {
-          if (user.external !== undefined) yield* isRecent(user.external)
-          else if (password !== undefined) yield* confirm(user.id, password)
-          else return yield* passwordRequired
-          yield* toTheEnd(users.remove(user.id, user.external))
-          yield* securityEvent("account_deleted", user.id)
-        })
+        remove: retrying(
+          Effect.fn("Accounts.remove")(function* (user: CurrentUser["Service"], password: string | undefined) {
+            let stored: PasswordHash | undefined
+            if (user.external !== undefined) yield* isRecent(user.external)
+            else if (password !== undefined) stored = yield* confirm(user.id, password)
+            else return yield* passwordRequired
+            // a password that was changed meanwhile has ended this session, unless it made the change itself
+            if (!(yield* toTheEnd(users.remove(user.id, stored, user.external)))) return yield* new HashReplaced()
+            yield* securityEvent("account_deleted", user.id)
+          }),
+          () => new WrongPassword()
+        )
       })
     })
   )

@@ -59,9 +59,14 @@ export class UsersRepo extends Context.Service<UsersRepo, {
   readonly update: (id: UserId, patch: UserPatch) => Effect.Effect<User | undefined, UsernameTaken>
   /**
    * Deletes the account with everything that belongs to it. Of a user of another issuer, the hash of who it was stays
-   * for as long as tokens from before may be good, so that none of them makes the account again.
+   * for as long as tokens from before may be good, so that none of them makes the account again. False, and nothing is
+   * done, where the password's hash is no longer the one that was read.
    */
-  readonly remove: (id: UserId, token: ExternalToken | undefined) => Effect.Effect<void>
+  readonly remove: (
+    id: UserId,
+    from: PasswordHash | undefined,
+    token: ExternalToken | undefined
+  ) => Effect.Effect<boolean>
 }>()("tasks-api/auth/UsersRepo") {
   static readonly layer = Layer.effect(
     UsersRepo,
@@ -125,7 +130,7 @@ export class UsersRepo extends Context.Service<UsersRepo, {
             Effect.map(([row]) => row && toUser(row)),
             orConflict({ users_username_key: () => new UsernameTaken() })
           ),
-        remove: (id, token) =>
+        remove: (id, from, token) =>
           transaction(sql)(Effect.gen(function* () {
             // writers take the sequence row before anything else: so does this, or the two could wait for each other
             yield* sql`select 1 from user_sequences where user_id = ${id} for update`
@@ -141,8 +146,11 @@ export class UsersRepo extends Context.Service<UsersRepo, {
               set expires_at = greatest(revoked_tokens.expires_at, excluded.expires_at)`
             }
             yield* sql`delete from revoked_tokens where user_id = ${id}`
-            yield* sql`delete from users where id = ${id}`
-          })).pipe(Effect.andThen(wakeUps.endSession(id)))
+            const removed = yield* sql`
+              delete from users where id = ${id} and (${from ?? null}::text is null or password_hash = ${from ?? null})
+              returning id`
+            return from === undefined || removed.length > 0
+          })).pipe(Effect.tap((isRemoved) => isRemoved ? wakeUps.endSession(id) : Effect.void))
       })
     })
   )
