@@ -32,9 +32,12 @@ export interface Tokens {
   readonly refresh_token: string
 }
 
+/** What sends requests to a server: one of this process, or a program of its own. */
+export type Asked = Pick<TestServer, "request">
+
 /** Logs this account in again and returns the new session's tokens. */
 export const login = async (
-  server: TestServer,
+  server: Asked,
   account: Pick<Account, "email" | "password">,
   headers: Record<string, string> = {}
 ): Promise<Tokens> => {
@@ -43,12 +46,20 @@ export const login = async (
 }
 
 /** Reads one's own user: the shortest request that needs a token. */
-export const me = (server: TestServer, token: string): Promise<Answer> =>
-  server.request("GET", "/api/v1/auth/me", { token })
+export const me = (server: Asked, token: string): Promise<Answer> => server.request("GET", "/api/v1/auth/me", { token })
 
 /** Spends a refresh token. */
-export const refresh = (server: TestServer, refresh_token: string): Promise<Answer> =>
+export const refresh = (server: Asked, refresh_token: string): Promise<Answer> =>
   server.request("POST", "/api/v1/auth/refresh", { body: { refresh_token } })
+
+/** How often the session had been refreshed when this token was made. */
+export const generationOf = (refresh_token: string): number => Buffer.from(refresh_token, "base64url").readUInt32BE(34)
+
+/** The same refresh token with another last letter, of which a decoder takes two bits only. */
+export const respelled = (refresh_token: string): string => {
+  const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+  return refresh_token.slice(0, -1) + letters[letters.indexOf(refresh_token.at(-1)!) + 1]!
+}
 
 /** The session that an access token belongs to. */
 export const sessionOf = ({ access_token }: Pick<Tokens, "access_token">): string =>
@@ -83,13 +94,30 @@ export const expectRefused = (answer: Answer, code?: string): void => {
 }
 
 /** Checks that neither token of a revoked session works. */
-export const expectRevoked = async (server: TestServer, tokens: Tokens): Promise<void> => {
+export const expectRevoked = async (server: Asked, tokens: Tokens): Promise<void> => {
   expectRefused(await me(server, tokens.access_token), "session_revoked")
   expectProblem(await refresh(server, tokens.refresh_token), 401, "session_revoked")
 }
 
+/**
+ * Checks that the end of a session, of which the caller has just been told, is noticed: a request that is sent a second
+ * later is refused, and so is every one after the first that is.
+ */
+export const expectNoticed = async (server: Asked, access_token: string, code: string): Promise<void> => {
+  const begin = performance.now()
+  for (;;) {
+    const sent = performance.now() - begin
+    const answer = await me(server, access_token)
+    if (answer.status === 401) break
+    having(200, answer)
+    expect(sent).toBeLessThan(1_000)
+    await pause(10)
+  }
+  for (let count = 0; count < 3; count++) expectRefused(await me(server, access_token), code)
+}
+
 /** Checks that the session lives, and returns the tokens that follow. */
-export const expectAlive = async (server: TestServer, tokens: Tokens): Promise<Tokens> => {
+export const expectAlive = async (server: Asked, tokens: Tokens): Promise<Tokens> => {
   having(200, await me(server, tokens.access_token))
   return having(200, await refresh(server, tokens.refresh_token)).json
 }
