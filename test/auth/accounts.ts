@@ -48,6 +48,10 @@ export const login = async (
 /** Reads one's own user: the shortest request that needs a token. */
 export const me = (server: Asked, token: string): Promise<Answer> => server.request("GET", "/api/v1/auth/me", { token })
 
+/** Reads what one's session alone decides about: not even the account has to be there for it. */
+export const sessions = (server: Asked, token: string): Promise<Answer> =>
+  server.request("GET", "/api/v1/auth/sessions", { token })
+
 /** Spends a refresh token. */
 export const refresh = (server: Asked, refresh_token: string): Promise<Answer> =>
   server.request("POST", "/api/v1/auth/refresh", { body: { refresh_token } })
@@ -107,13 +111,13 @@ export const expectNoticed = async (server: Asked, access_token: string, code: s
   const begin = performance.now()
   for (;;) {
     const sent = performance.now() - begin
-    const answer = await me(server, access_token)
+    const answer = await sessions(server, access_token)
     if (answer.status === 401) break
     having(200, answer)
     expect(sent).toBeLessThan(1_000)
     await pause(10)
   }
-  for (let count = 0; count < 3; count++) expectRefused(await me(server, access_token), code)
+  for (const ask of [me, sessions, me, sessions]) expectRefused(await ask(server, access_token), code)
 }
 
 /** Checks that the session lives, and returns the tokens that follow. */
