@@ -115,9 +115,12 @@ describe.each(bases.flatMap((base) => guarded.map(([method, path, body]) => ({ m
       server.request(method, `${path}?bogus=1`, { ...(body === undefined ? {} : { body }), headers })
 
     it("R22 asks for a token before it looks at the request", async () => {
-      const answer = await ask({})
-      expectProblem(answer, 401, "token_missing")
-      expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer realm="[^"]+"$/)
+      const none = [undefined, "Basic YTpi", "Bearer", "Bearer ", "Negotiate YTpi"]
+      for (const authorization of none) {
+        const answer = await ask(authorization === undefined ? {} : { authorization })
+        expectProblem(answer, 401, "token_missing")
+        expect(answer.headers.get("www-authenticate")).toMatch(/^Bearer realm="[^"]+"$/)
+      }
     })
 
     it("R23 refuses a bad one before it looks at the request", async () => {

@@ -3,7 +3,17 @@ import { describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
 import { useServer } from "../support/TestServer.ts"
 import { having } from "../tasks/families.ts"
-import { bases, expectRevoked, goodPassword, login, newEmail, refresh, type Tokens } from "./accounts.ts"
+import {
+  bases,
+  expectRefused,
+  expectRevoked,
+  goodPassword,
+  login,
+  me,
+  newEmail,
+  refresh,
+  type Tokens
+} from "./accounts.ts"
 
 const server = useServer({
   ACCESS_TOKEN_TTL: "10 minutes",
@@ -80,6 +90,27 @@ describe("REFRESH_TOKEN_IDLE_TTL and REFRESH_TOKEN_ABSOLUTE_TTL", () => {
     const left = await hours(account)
     expect(left.idle).toBeCloseTo(2, 1)
     expect(left.absolute).toBeCloseTo(4, 1)
+  })
+
+  it("R45 end a session at the absolute one, however often it was refreshed before", async () => {
+    let tokens: Tokens = await server.register()
+    let minutes = 0
+    for (; minutes < 600; minutes += 50) {
+      const answer = await refresh(server, tokens.refresh_token)
+      if (answer.status !== 200) {
+        expectProblem(answer, 401, "session_expired")
+        expectRefused(await me(server, tokens.access_token), "session_expired")
+        break
+      }
+      tokens = answer.json
+      const { expires_in } = answer.json
+      expect(expires_in).toBeLessThanOrEqual(Math.min(600, (300 - minutes) * 60))
+      // as if that much time had passed
+      const shifted = ["created_at", "last_used_at", "rotated_at", "expires_at", "absolute_expires_at"]
+      await update(tokens, shifted.map((column) => `${column} = ${column} - interval '50 minutes'`).join(", "))
+    }
+    // 5 hours are 6 times 50 minutes
+    expect(minutes).toBe(300)
   })
 
   it("R45 never let an access token or the idle end outlive the absolute one", async () => {

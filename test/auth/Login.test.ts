@@ -1,9 +1,11 @@
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { type Account, useServer } from "../support/TestServer.ts"
+import { type Account, useServers } from "../support/TestServer.ts"
 import { having, pointersOf, visible } from "../tasks/families.ts"
 import {
   bases,
+  expectAlive,
+  expectRefused,
   expectRevoked,
   goodPassword,
   hashes,
@@ -11,19 +13,20 @@ import {
   me,
   newEmail,
   newUsername,
+  patiently,
   sessionOf,
   userMembers
 } from "./accounts.ts"
 
-const server = useServer()
+const [server, other] = useServers(2)
 const username = newUsername()
 let user: Account
 beforeAll(async () => {
   user = await server.register({ username })
 })
 
-const signIn = (body: unknown, base = "/api/v1/auth", headers: Record<string, string> = {}) =>
-  server.request("POST", `${base}/login`, { body, headers })
+const signIn = (body: unknown, base = "/api/v1/auth", headers: Record<string, string> = {}, instance = server) =>
+  instance.request("POST", `${base}/login`, { body, headers })
 
 describe.each(bases)("POST %s/login", (base) => {
   it("answers 200 with exactly the documented members", async () => {
@@ -251,10 +254,42 @@ describe("the twenty-first login", () => {
     await login(server, account)
     having(200, await me(server, second.access_token))
     expect(await live(account)).toBe(20)
+  })
 
-    // and neither do logins at the same time get past it
-    await Promise.all(Array.from({ length: 4 }, () => login(server, account)))
+  it("ends the oldest, also of forty at once on two instances", async () => {
+    const account = await server.register()
+    const before = [account, await login(server, account), await login(other, account)]
+    for (let round = 0; round < 2; round++) {
+      const answers = await Promise.all(
+        Array.from(
+          { length: 40 },
+          (_, index) =>
+            patiently(() =>
+              signIn(
+                { email: account.email, password: account.password },
+                "/api/v1/auth",
+                {},
+                index % 2 === 0 ? server : other
+              )
+            )
+        )
+      )
+      for (const answer of answers) having(200, answer)
+      expect(await live(account)).toBe(20)
+      for (const tokens of before) await expectRevoked(server, tokens)
+      const working: Array<string> = []
+      for (const { json } of answers) {
+        const answer = await me(other, json.access_token)
+        if (answer.status === 200) working.push(sessionOf(json))
+        else expectRefused(answer, "session_revoked")
+      }
+      const rows = await server.sql<{ id: string }>(
+        "select id from sessions where user_id = $1 order by created_at desc, id desc limit 20",
+        [account.id]
+      )
+      expect(working.sort()).toEqual(rows.map(({ id }) => id).sort())
+    }
+    await expectAlive(other, await login(server, account))
     expect(await live(account)).toBe(20)
-    await expectRevoked(server, second)
   })
 })

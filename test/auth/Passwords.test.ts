@@ -98,6 +98,11 @@ describe("the length of a password", () => {
         const raw = JSON.stringify({ email: newEmail(), password })
         expectProblem(await server.request("POST", `${base}/${path}`, { raw, headers: json }), 413, "too_large")
       }
+      const options = { token: user.access_token, headers: json }
+      const changed = JSON.stringify({ current_password: password, new_password: goodPassword })
+      expectProblem(await server.request("POST", `${base}/password`, { ...options, raw: changed }), 413, "too_large")
+      const erased = JSON.stringify({ password })
+      expectProblem(await server.request("DELETE", `${base}/me`, { ...options, raw: erased }), 413, "too_large")
     }
     expect(await hashes(server)).toBe(before)
   })
@@ -175,7 +180,10 @@ describe("the letters of a password", () => {
 })
 
 describe("a password that anyone would guess", () => {
-  const common = ["12345678", "password1234", "qwertyuiop12345", "iloveyou", "tasks-api"]
+  const common = [
+    ...["12345678", "password1234", "qwertyuiop12345", "iloveyou", "tasks-api"],
+    ...["123456789", "1q2w3e4r", "11111111", "sunshine", "football", "trustno1", "superman", "qwertyuiop", "PASSWORD"]
+  ]
 
   it.each(common)("R6 is not accepted: %s", async (password) => {
     expectProblem(await register({ password }), 422, "password_compromised")
@@ -183,7 +191,9 @@ describe("a password that anyone would guess", () => {
 
   it("R6 is not one's e-mail address or user name", async () => {
     const email = newEmail()
-    expectProblem(await register({ email, password: email }), 422, "password_compromised")
+    for (const password of [email, email.toUpperCase()]) {
+      expectProblem(await register({ email, password }), 422, "password_compromised")
+    }
     const username = newUsername()
     expectProblem(await register({ email, username, password: username }), 422, "password_compromised")
     having(201, await register({ email, username, password: newEmail() }))

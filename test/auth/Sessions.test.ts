@@ -244,6 +244,16 @@ describe.each(bases)("POST %s/logout", (base) => {
     await expectRevoked(server, fourth)
   })
 
+  it("R48 of a session that has ended is 204, and ends no other one whatever the scope", async () => {
+    const [ended, second, third] = await three()
+    having(204, await logout({ token: ended.access_token }, "", base))
+    for (const scope of ["local", "others", "global"]) {
+      having(204, await logout({ token: ended.access_token }, `?scope=${scope}`, base))
+      having(204, await logout({ body: { refresh_token: ended.refresh_token } }, `?scope=${scope}`, base))
+    }
+    for (const tokens of [second, third]) await expectAlive(server, tokens)
+  })
+
   it("is 401 without a token that was issued", async () => {
     const missing = await logout({}, "", base)
     expectProblem(missing, 401, "token_missing")
