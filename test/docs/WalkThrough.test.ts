@@ -36,7 +36,11 @@ const separator = "--- next ---"
 
 const bash = (script: string) =>
   new Promise<string>((done, failed) => {
-    const shell = spawn("bash", ["-euo", "pipefail", "-c", script], { env: { ...process.env, API: server.url } })
+    // where standard input is a socket, bash believes that it was started from afar, and reads somebody's settings
+    const shell = spawn("bash", ["--norc", "-euo", "pipefail", "-c", script], {
+      env: { ...process.env, API: server.url },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
     let output = ""
     shell.stdout.on("data", (chunk) => output += chunk)
     shell.stderr.on("data", (chunk) => output += chunk)
