@@ -4,13 +4,15 @@ import { Migrator, SqlClient } from "effect/sql"
 import createUsers from "../../migrations/0001_create_users.ts"
 import createTasks from "../../migrations/0002_create_tasks.ts"
 import indexPurges from "../../migrations/0003_index_purges.ts"
+import indexSessions from "../../migrations/0004_index_sessions.ts"
 import { Settings } from "../Settings.ts"
 import { directLayer } from "./Database.ts"
 
 const loader = Migrator.fromRecord({
   "0001_create_users": createUsers,
   "0002_create_tasks": createTasks,
-  "0003_index_purges": indexPurges
+  "0003_index_purges": indexPurges,
+  "0004_index_sessions": indexSessions
 })
 
 /** Any number that is this application's own. */

@@ -8,17 +8,30 @@ import { keyLifetime } from "../http/IdempotencyLayer.ts"
 /** How long a sync client may be away and still learn of a deletion: longer than a deleted task can be restored. */
 const tombstoneLifetime = "45 days"
 
+/**
+ * How long an ended session can be told from one that never was. Until then a refresh token of it, used again, is
+ * answered with what ended it; after that, with `invalid_refresh_token`. Neither it nor an access token ever works.
+ */
+const endedSessionLifetime = "30 days"
+
+/** How long after its expiry a refused token is remembered: longer than clocks differ and leeways last. */
+const refusedTokenLifetime = "1 hour"
+
 /** Users whose turn it is in one run, and rows that one statement takes: a long transaction would make writers wait. */
 const usersAtOnce = 1_000
 const rowsAtOnce = 1_000
 
+/** Rows that went. */
+export interface Purged {
+  readonly tombstones: number
+  readonly idempotencyKeys: number
+  readonly sessions: number
+  readonly revokedTokens: number
+}
+
 export class Purge extends Context.Service<Purge, {
   /** One run; answers with the rows that went. Users who are writing at the moment have their turn in the next. */
-  readonly run: Effect.Effect<{
-    readonly tombstones: number
-    readonly idempotencyKeys: number
-    readonly revokedTokens: number
-  }>
+  readonly run: Effect.Effect<Purged>
 }>()("tasks-api/workers/Purge") {
   static readonly layer = Layer.effect(
     Purge,
@@ -82,21 +95,37 @@ export class Purge extends Context.Service<Purge, {
           returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
       )
 
+      const sessions = forUsers(
+        Effect.orDie(sql<{ readonly user_id: UserId }>`
+          select distinct user_id from sessions
+          where least(revoked_at, expires_at) < now() - ${endedSessionLifetime}::interval limit ${usersAtOnce}`),
+        (userId) =>
+          sql`
+          delete from sessions where user_id = ${userId} and id in (
+            select id from sessions
+            where user_id = ${userId} and least(revoked_at, expires_at) < now() - ${endedSessionLifetime}::interval
+            limit ${rowsAtOnce} for update skip locked)
+          returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
+      )
+
+      // these outlive their users: no other row of theirs can be relied on
       const revokedTokens = forUsers(
         Effect.orDie(sql<{ readonly user_id: UserId }>`
-          select distinct user_id from revoked_tokens where expires_at < now() limit ${usersAtOnce}`),
+          select distinct user_id from revoked_tokens
+          where expires_at < now() - ${refusedTokenLifetime}::interval limit ${usersAtOnce}`),
         (userId) =>
           sql`
           delete from revoked_tokens where user_id = ${userId} and token_hash in (
-            select token_hash from revoked_tokens where user_id = ${userId} and expires_at < now()
+            select token_hash from revoked_tokens
+            where user_id = ${userId} and expires_at < now() - ${refusedTokenLifetime}::interval
             limit ${rowsAtOnce} for update skip locked)
           returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
       )
 
       return Purge.of({
-        run: Effect.all({ tombstones, idempotencyKeys, revokedTokens }).pipe(
+        run: Effect.all({ tombstones, idempotencyKeys, sessions, revokedTokens }).pipe(
           Effect.tap((gone) =>
-            gone.tombstones + gone.idempotencyKeys + gone.revokedTokens === 0
+            Object.values(gone).every((rows) => rows === 0)
               ? Effect.void
               : Effect.logInfo("purged").pipe(Effect.annotateLogs({ event: "purged", ...gone }))
           )

@@ -5,13 +5,13 @@ import { PGlite } from "@electric-sql/pglite"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Logger, ManagedRuntime, Redacted } from "effect"
 import { HttpServer } from "effect/http"
-import { SqlClient } from "effect/sql"
+import { SqlClient, Statement } from "effect/sql"
 import process from "node:process"
 import { afterAll, beforeAll } from "vitest"
 import * as Database from "../../src/database/Database.ts"
 import * as Server from "../../src/Server.ts"
 import { read, Settings } from "../../src/Settings.ts"
-import { Purge } from "../../src/workers/Purge.ts"
+import { Purge, type Purged } from "../../src/workers/Purge.ts"
 
 export interface Answer {
   readonly status: number
@@ -30,13 +30,17 @@ export interface Account {
   readonly refresh_token: string
 }
 
+export type SentStatement = readonly [text: string, params: ReadonlyArray<unknown>]
+
 export interface TestServer {
   readonly url: string
   readonly secret: string
   readonly sql: <Row = Record<string, unknown>>(text: string, params?: ReadonlyArray<unknown>) => Promise<Array<Row>>
   readonly logs: () => string
+  /** The statements that this server sends while something runs, with their parameters. */
+  readonly statements: (run: () => Promise<unknown>) => Promise<ReadonlyArray<SentStatement>>
   /** one run of the worker that takes away what has had its time */
-  readonly purge: () => Promise<Effect.Success<Purge["Service"]["run"]>>
+  readonly purge: () => Promise<Purged>
   readonly request: (method: string, path: string, options?: {
     readonly token?: string
     readonly body?: unknown
@@ -81,6 +85,7 @@ const emptyDatabase = async (): Promise<{ readonly url: string; readonly drop: (
 const makeServer = (env: Record<string, string>) => {
   const secret = "a test secret with more than 32 bytes in it"
   const lines: Array<string> = []
+  let recorded: Array<SentStatement> | undefined
   let url = ""
   let stop = () => Promise.resolve()
   let restart: TestServer["restart"] = () => Promise.reject(new Error("not started"))
@@ -102,8 +107,18 @@ const makeServer = (env: Record<string, string>) => {
     )
     const database = "url" in place ? Database.layer : Database.embedded(place.db)
     const log = Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))])
+    const record = Layer.succeed(Statement.CurrentTransformer, (statement) =>
+      Effect.sync(() => {
+        recorded?.push(statement.compile())
+        return statement
+      }))
     const runtime = ManagedRuntime.make(
-      Server.layer.pipe(Layer.provideMerge(database), Layer.provideMerge(settings), Layer.provide(log))
+      Server.layer.pipe(
+        Layer.provideMerge(database),
+        Layer.provideMerge(settings),
+        Layer.provide(log),
+        Layer.provide(record)
+      )
     )
     url = await runtime.runPromise(
       Effect.map(HttpServer.HttpServer, ({ address }) => HttpServer.formatAddress(address))
@@ -148,6 +163,12 @@ const makeServer = (env: Record<string, string>) => {
       run(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
     logs: () => lines.join("\n"),
     restart: (added) => restart(added),
+    statements: async (run) => {
+      const statements: Array<SentStatement> = recorded = []
+      await run()
+      recorded = undefined
+      return statements
+    },
     request,
     register: async (overrides = {}) => {
       const registration = {
