@@ -102,13 +102,13 @@ export class Accounts extends Context.Service<Accounts, {
 
       const inTransaction = transaction(sql)
 
-      const confirm = Effect.fnUntraced(function* (id: UserId, password: string) {
+      const confirm = Effect.fnUntraced(function* ({ id, sessionId }: CurrentUser["Service"], password: string) {
         const stored = yield* users.passwordHash(id)
         // the account was deleted meanwhile
         if (stored === undefined) return yield* new TokenInvalid()
         const { valid } = yield* passwords.verify(password, stored)
         if (!valid) {
-          yield* securityEvent("confirmation_failed", id)
+          yield* securityEvent("confirmation_failed", id, sessionId)
           return yield* new WrongPassword()
         }
         return stored
@@ -169,14 +169,14 @@ export class Accounts extends Context.Service<Accounts, {
             next: string
           ) {
             if (user.external !== undefined) return yield* new ExternalAccount()
-            const stored = yield* confirm(user.id, current)
+            const stored = yield* confirm(user, current)
             yield* passwords.check("/new_password", next, yield* get(user.id))
             const hash = yield* passwords.hash(next)
             yield* toTheEnd(inTransaction(Effect.gen(function* () {
               if (!(yield* users.replacePasswordHash(user.id, stored, hash))) return yield* new HashReplaced()
               yield* sessionsRepo.revokeAll(user.id, "password_change", { except: user.sessionId })
             })))
-            yield* securityEvent("password_changed", user.id)
+            yield* securityEvent("password_changed", user.id, user.sessionId)
           }),
           () => new WrongPassword()
         ),
@@ -184,11 +184,11 @@ export class Accounts extends Context.Service<Accounts, {
           Effect.fn("Accounts.remove")(function* (user: CurrentUser["Service"], password: string | undefined) {
             let stored: PasswordHash | undefined
             if (user.external !== undefined) yield* isRecent(user.external)
-            else if (password !== undefined) stored = yield* confirm(user.id, password)
+            else if (password !== undefined) stored = yield* confirm(user, password)
             else return yield* passwordRequired
             // a password that was changed meanwhile has ended this session, unless it made the change itself
             if (!(yield* toTheEnd(users.remove(user.id, stored, user.external)))) return yield* new HashReplaced()
-            yield* securityEvent("account_deleted", user.id)
+            yield* securityEvent("account_deleted", user.id, user.sessionId)
           }),
           () => new WrongPassword()
         )

@@ -24,6 +24,8 @@ import { LiveSessions } from "./LiveSessions.ts"
 import { type ParsedRefreshToken, RefreshTokens } from "./RefreshTokens.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
 
+const logoutEvents = { local: "logged_out", others: "logged_out_others", global: "logged_out_everywhere" } as const
+
 export class Sessions extends Context.Service<Sessions, {
   /**
    * A new login, within the caller's transaction. Where it is the user's 21st live one, the oldest ends. Fails with
@@ -182,7 +184,7 @@ export class Sessions extends Context.Service<Sessions, {
           if (scope === "others") yield* repo.revokeAll(userId, "logout", { except: id })
           if (scope === "global") yield* repo.revokeAll(userId, "logout")
           if (scope === "local") yield* repo.revoke(userId, id, "logout")
-          yield* securityEvent("logged_out", userId, id)
+          yield* securityEvent(logoutEvents[scope], userId, id)
         })
       })
     })

@@ -7,6 +7,8 @@ export type SecurityEvent =
   | "logged_in"
   | "login_failed"
   | "logged_out"
+  | "logged_out_others"
+  | "logged_out_everywhere"
   | "session_ended"
   | "refresh_token_reused"
   | "password_changed"

@@ -201,8 +201,9 @@ describe("the log", () => {
           body: { password },
           headers: { "user-agent": userAgent }
         })
-      await expectEvent(having(422, await remove("another")), "confirmation_failed", id)
-      await expectEvent(having(204, await remove(password)), "account_deleted", id)
+      const session = sessionIn(access_token)
+      await expectEvent(having(422, await remove("another")), "confirmation_failed", id, session)
+      await expectEvent(having(204, await remove(password)), "account_deleted", id, session)
     })
 
     it("logins, right and wrong, of somebody and of nobody", async () => {
@@ -214,6 +215,16 @@ describe("the log", () => {
       await expectEvent(nobody, "login_failed", null)
       const [event] = await linesOf(server, idOf(nobody))
       expect(event?.annotations["user_agent"]).toBe(userAgent)
+    })
+
+    it("the ends of all sessions, and of all others", async () => {
+      const { access_token, email, id, password } = await register()
+      const login = having(200, await post("/login", { email, password })).json
+      const others = having(204, await told("/logout?scope=others", {}, login.access_token))
+      await expectEvent(others, "logged_out_others", id, sessionIn(login.access_token))
+      having(401, await ask("GET", "/api/v1/auth/me", { token: access_token }))
+      const all = having(204, await told("/logout?scope=global", {}, login.access_token))
+      await expectEvent(all, "logged_out_everywhere", id, sessionIn(login.access_token))
     })
 
     it("the ends of sessions", async () => {
@@ -244,8 +255,9 @@ describe("the log", () => {
       const { access_token, id, password } = await register()
       const change = (current_password: string) =>
         told("/password", { current_password, new_password: "copper meadow 12 anchor" }, access_token)
-      await expectEvent(having(422, await change("another")), "confirmation_failed", id)
-      await expectEvent(having(204, await change(password)), "password_changed", id)
+      const session = sessionIn(access_token)
+      await expectEvent(having(422, await change("another")), "confirmation_failed", id, session)
+      await expectEvent(having(204, await change(password)), "password_changed", id, session)
     })
 
     it("an attempt at what is another user's is in the request's line", async () => {
