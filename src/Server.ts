@@ -12,6 +12,7 @@ import { IdentitiesRepo } from "./auth/IdentitiesRepo.ts"
 import { Issuers } from "./auth/Issuers.ts"
 import { Keys } from "./auth/Keys.ts"
 import { LiveSessions } from "./auth/LiveSessions.ts"
+import * as OAuthLayer from "./auth/OAuthLayer.ts"
 import { Passwords } from "./auth/Passwords.ts"
 import { RefreshTokens } from "./auth/RefreshTokens.ts"
 import { Sessions } from "./auth/Sessions.ts"
@@ -56,7 +57,7 @@ const changes = Changes.layer.pipe(Layer.provide(ChangesRepo.layer))
 
 const endpoints = HttpApiBuilder.layer(Api).pipe(
   Layer.provide([AuthHttp.layer, TasksHttp.layer, ChangesHttp.layer, SystemHttp.layer]),
-  Layer.provide([AuthorizationLayer.layer, IdempotencyLayer.layer, RequestsLayer.layer]),
+  Layer.provide([AuthorizationLayer.layer, OAuthLayer.layer, IdempotencyLayer.layer, RequestsLayer.layer]),
   Layer.provide([tasks, changes]),
   Layer.provide(auth),
   Layer.provide(Cursors.layer),

@@ -18,6 +18,7 @@ import {
   UsernameTaken,
   WrongPassword
 } from "./Problems.ts"
+import { OAuthFaults, oauthResponses } from "./OAuth.ts"
 import { BodyLimit, bodyOptional, bodyOptionalForExternal, NoQuery, RequestBody } from "./Requests.ts"
 
 const tokens = {
@@ -67,6 +68,30 @@ export type Credentials = typeof Credentials.Type
 /** A refresh token, of this server or not: whoever has it need not be told what is wrong with it. */
 const RefreshToken = text().check(Schema.isMaxLength(16 * 1024))
 
+/** Members that the endpoint does not know are ignored (RFC 6749 3.2), and allowed also where this is documented. */
+const open = <const Fields extends Schema.Struct.Fields>(fields: Fields) =>
+  Schema.StructWithRest(Schema.Struct(fields), [Schema.Record(Schema.String, Schema.Unknown)])
+
+/**
+ * What the token endpoint is asked (RFC 6749 4.3.2 and 6). A member of the other grant is ignored, but like every known
+ * one it must not come twice.
+ */
+export const TokenRequest = Schema.Union([
+  open({
+    grant_type: Schema.Literal("password"),
+    username: LoginName,
+    password: Password,
+    refresh_token: Schema.optionalKey(Schema.String)
+  }),
+  open({
+    grant_type: Schema.Literal("refresh_token"),
+    refresh_token: RefreshToken,
+    username: Schema.optionalKey(Schema.String),
+    password: Schema.optionalKey(Schema.String)
+  })
+]).pipe(HttpApiSchema.asFormUrlEncoded()).annotate({ identifier: "TokenRequest" })
+export type TokenRequest = typeof TokenRequest.Type
+
 const UserMergePatch = UserPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
   .annotate({ identifier: "UserMergePatch" })
 
@@ -107,6 +132,18 @@ const endpoints = {
     .annotateMerge(OpenApi.annotations({
       summary: "Exchange a refresh token",
       description: "The token is spent. A retry, or another tab, within the grace period gets the same successor."
+    })),
+  token: HttpApiEndpoint.post("token", "/token", {
+    query: NoQuery,
+    payload: TokenRequest,
+    success: Tokens
+  }).middleware(RequestBody).middleware(OAuthFaults).middleware(LocalAccounts).annotate(BodyLimit, authBody)
+    .annotateMerge(oauthResponses)
+    .annotateMerge(OpenApi.annotations({
+      summary: "Log in or refresh as OAuth 2 clients do",
+      description:
+        "The grants `password` and `refresh_token` of RFC 6749. Clients are not registered: what they send to " +
+        "authenticate themselves is ignored."
     })),
   logout: HttpApiEndpoint.post("logout", "/logout", {
     query: closed({ scope: Schema.optionalKey(LogoutScope) }),

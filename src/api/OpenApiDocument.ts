@@ -44,6 +44,14 @@ const publicJwk = {
   use: "sig"
 }
 const password = "correct horse battery staple"
+const session = {
+  id: "0198f59f-4a1b-7c2d-9e3f-1a2b3c4d5e6f",
+  created_at: "2026-11-20T09:53:19.437Z",
+  last_used_at: "2026-11-20T10:53:19.437Z",
+  expires_at: "2026-12-20T10:53:19.437Z",
+  user_agent: "curl/8.10",
+  ip: "203.0.113.7"
+}
 
 /** One example of each named schema; the docs page fills its forms with them. */
 export const schemaExamples: Readonly<Record<string, unknown>> = {
@@ -57,21 +65,18 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   JwkSet: { keys: [publicJwk] },
   Login: { user, ...tokens },
   Logout: {},
+  OAuthError: {
+    error: "invalid_grant",
+    error_description: problemCatalog.invalid_credentials.meaning,
+    error_uri: "/problems/invalid_credentials"
+  },
   PasswordChange: { current_password: password, new_password: "seven unrelated tiny words" },
   ProblemDescription: { type: "/problems/not_found", code: "not_found", ...problemCatalog.not_found },
   PublicJwk: publicJwk,
   Refresh: { refresh_token: tokens.refresh_token },
   Registered: { message: "User created successfully", user, ...tokens },
   Registration: { email: user.email, password, username: user.username, name: user.name, time_zone: user.time_zone },
-  Session: {
-    id: "0198f59f-4a1b-7c2d-9e3f-1a2b3c4d5e6f",
-    current: true,
-    created_at: "2026-11-20T09:53:19.437Z",
-    last_used_at: "2026-11-20T10:53:19.437Z",
-    expires_at: "2026-12-20T10:53:19.437Z",
-    user_agent: "curl/8.10",
-    ip: "203.0.113.7"
-  },
+  Session: { ...session, current: true },
   Task: task,
   TaskCreate: creation,
   TaskMergePatch: { title: "Water all the plants", description: null },
@@ -79,6 +84,7 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   TaskReplace: { title: "Water the plants", completed: true },
   TaskText: JSON.stringify(task),
   TaskUpdate: { completed: true },
+  TokenRequest: { grant_type: "password", username: user.email, password },
   Tokens: tokens,
   User: user,
   UserMergePatch: { name: "Ada King", username: null },
@@ -113,8 +119,13 @@ const completeSchema = <S extends object>(schema: S, name: string): S => {
   return example === undefined ? schema : { ...schema, examples: [example] }
 }
 
+/** Where the bearer is wanted, a client may get it by OAuth 2. */
+const completeSecurity = (security: ReadonlyArray<OpenApi.OpenAPISecurityRequirement>) =>
+  security.flatMap((requirement) => "bearer" in requirement ? [requirement, { oauth2: [] }] : [requirement])
+
 const completeOperation = (operation: OpenApi.OpenAPISpecOperation): OpenApi.OpenAPISpecOperation => ({
   ...operation,
+  security: completeSecurity(operation.security),
   responses: mapValues(operation.responses, (response, status) => ({
     ...response,
     headers: {
@@ -143,7 +154,7 @@ const simplified = (derived: object): OpenApi.OpenAPISpec =>
   )
 
 /** Completes the derived OpenAPI document. */
-export const completeOpenApi = (derived: object): OpenApi.OpenAPISpec => {
+export const completeOpenApi = (derived: object) => {
   const document = simplified(derived)
   return {
     ...document,
@@ -160,6 +171,13 @@ export const completeOpenApi = (derived: object): OpenApi.OpenAPISpec => {
           scheme: "bearer",
           bearerFormat: "JWT",
           description: "The `access_token` of a registration, login or refresh."
+        },
+        oauth2: {
+          type: "oauth2",
+          description: "Log in with the e-mail address or the username. There is no client id, secret or scope.",
+          flows: {
+            password: { tokenUrl: "/api/v1/auth/token", refreshUrl: "/api/v1/auth/token", scopes: {} }
+          }
         }
       }
     }

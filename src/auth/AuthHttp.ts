@@ -3,8 +3,9 @@ import { Effect, Layer } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../api/Api.ts"
-import type { Registration } from "../api/AuthApi.ts"
+import type { Registration, TokenRequest } from "../api/AuthApi.ts"
 import { CurrentUser } from "../api/Authorization.ts"
+import { invalidGrant } from "../api/OAuth.ts"
 import { TokenMissing } from "../api/Problems.ts"
 import type { SessionId } from "../domain/Session.ts"
 import type { UserPatch } from "../domain/User.ts"
@@ -25,6 +26,17 @@ const handlers = Effect.gen(function* () {
     login: ({ payload }: { readonly payload: Parameters<typeof accounts.login>[0] }) => accounts.login(payload),
     refresh: ({ payload }: { readonly payload: { readonly refresh_token: string } }) =>
       sessions.refresh(payload.refresh_token),
+    token: Effect.fnUntraced(function* ({ payload }: { readonly payload: TokenRequest }) {
+      if (payload.grant_type === "refresh_token") {
+        return yield* Effect.mapError(sessions.refresh(payload.refresh_token), ({ code }) => invalidGrant(code))
+      }
+      const credentials = { username_or_email: payload.username, password: payload.password }
+      return yield* Effect.catchTag(
+        accounts.login(credentials),
+        "invalid_credentials",
+        ({ code }) => Effect.fail(invalidGrant(code))
+      )
+    }),
     logout: Effect.fnUntraced(function* ({ headers, payload, query }: {
       readonly headers: { readonly authorization?: string }
       readonly payload: { readonly refresh_token?: string }

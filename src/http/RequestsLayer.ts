@@ -96,6 +96,16 @@ const isJson = (text: string): boolean => {
   }
 }
 
+/** Every escape in a form is that of a byte of UTF-8: the decoder would take others as they are, or for U+FFFD. */
+const isForm = (text: string): boolean => {
+  try {
+    decodeURIComponent(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 const notJson = (text: string) =>
   new MalformedBody({ detail: text === "" ? "A body is required." : "The body is not valid JSON." })
 
@@ -118,6 +128,9 @@ const requestBody = Layer.succeed(
     )
     const text = sent === "" && (yield* mayBeEmpty(endpoint)) ? "{}" : sent
     if (text === "") return yield* notJson(text)
+    if (mediaType(request.headers["content-type"]).endsWith("form-urlencoded") && !isForm(text)) {
+      return yield* new MalformedBody({ detail: "The body is not a form in UTF-8." })
+    }
     // on the request itself: an object derived from it would make all its members slow to reach
     Object.defineProperties(request, {
       text: { value: Effect.succeed(text) },

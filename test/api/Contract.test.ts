@@ -28,6 +28,7 @@ it("has an example of every request body, and each fits its schema", () => {
     "TaskPatch",
     "TaskReplace",
     "TaskUpdate",
+    "TokenRequest",
     "UserMergePatch",
     "UserPatch"
   ])

@@ -217,6 +217,24 @@ describe("the log", () => {
       expect(event?.annotations["user_agent"]).toBe(userAgent)
     })
 
+    it("logins of OAuth 2 clients, right and wrong, and their reuse of a refresh token", async () => {
+      const { email, id, password } = user
+      const token = (members: Record<string, string>) =>
+        ask("POST", "/api/auth/token", {
+          body: new URLSearchParams(members),
+          headers: { "user-agent": userAgent }
+        })
+      const grant = { grant_type: "password", username: email, password }
+      const right = having(200, await token(grant))
+      await expectEvent(right, "logged_in", id)
+      await expectEvent(having(400, await token({ ...grant, password: "another" })), "login_failed", id)
+      const refresh = (refresh_token: string) => token({ grant_type: "refresh_token", refresh_token })
+      const next = having(200, await refresh(right.json.refresh_token)).json.refresh_token
+      having(200, await refresh(next))
+      const reused = having(400, await refresh(right.json.refresh_token))
+      await expectEvent(reused, "refresh_token_reused", id, sessionIn(right.json.access_token))
+    })
+
     it("the ends of all sessions, and of all others", async () => {
       const { access_token, email, id, password } = await register()
       const login = having(200, await post("/login", { email, password })).json
@@ -421,6 +439,11 @@ describe("R72 the log at its most talkative", () => {
     having(422, await post("/register", { ...account, extra: secret("an unknown member") }))
     const login = keep(having(200, await post("/login", { email, password })))
     having(200, await post("/login", { username, password }))
+    const token = (members: Record<string, string>) =>
+      server.request("POST", "/api/v1/auth/token", { body: new URLSearchParams(members) })
+    keep(having(200, await token({ grant_type: "password", username, password })))
+    having(400, await token({ grant_type: "password", username, password: secret("another wrong password") }))
+    having(400, await token({ grant_type: secret("a grant type"), [secret("a member")]: secret("its value") }))
     having(401, await post("/login", { email, password: secret("a wrong password") }))
     // typed into the wrong field
     having(401, await post("/login", { email: password, password: email }))

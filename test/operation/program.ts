@@ -49,6 +49,7 @@ export interface Program extends Process {
   /** A request on a connection of its own. */
   readonly request: (method: string, path: string, options?: {
     readonly token?: string
+    /** sent as JSON, or as the form that it is */
     readonly body?: unknown
     readonly headers?: Record<string, string>
   }) => Promise<Answer>
@@ -134,15 +135,18 @@ export const launch = (script: string, env: Record<string, string>, finished: Fi
 export const start = async (env: Record<string, string>, finished: Finished): Promise<Program> => {
   const child = launch("src/main.ts", { PORT: "0", ...env }, finished)
   const url = String((await child.logged("listening")).annotations["address"])
-  const request: Program["request"] = (method, path, { body, headers, token } = {}) =>
-    send({ url }, method, path, {
+  const request: Program["request"] = (method, path, { body, headers, token } = {}) => {
+    const isForm = body instanceof URLSearchParams
+    return send({ url }, method, path, {
       headers: {
-        ...(body !== undefined && { "content-type": "application/json" }),
+        ...(body !== undefined &&
+          { "content-type": isForm ? "application/x-www-form-urlencoded" : "application/json" }),
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
         ...headers
       },
-      ...(body !== undefined && { body: JSON.stringify(body) })
+      ...(body !== undefined && { body: isForm ? body.toString() : JSON.stringify(body) })
     })
+  }
   const register = async (): Promise<Account> => {
     const registration = {
       email: `${randomBytes(12).toString("hex")}@example.com`,

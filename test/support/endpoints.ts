@@ -12,6 +12,8 @@ export interface Endpoint {
   readonly bodies: ReadonlyMap<string, Schema.Top>
   /** an example of its JSON body; undefined where it has none */
   readonly body: unknown
+  /** the same as a form, where it takes one */
+  readonly form: string | undefined
 }
 
 /** A check that is added to a named schema carries the name. */
@@ -33,12 +35,15 @@ export const endpoints: ReadonlyArray<Endpoint> = (() => {
         )
       )
       const [first] = bodies.keys()
+      const body = first === undefined ? undefined : schemaExamples[first]
+      const isForm = payload.has("application/x-www-form-urlencoded")
       found.push({
         name: `${method} ${path}`,
         method,
         path,
         bodies,
-        body: first === undefined ? undefined : schemaExamples[first]
+        body,
+        form: isForm ? new URLSearchParams(body as Record<string, string>).toString() : undefined
       })
     }
   })

@@ -1,8 +1,9 @@
 /** The docs page in a real browser (Debian's chromium), as a developer uses it who has no network. */
 import { existsSync } from "node:fs"
+import { join } from "node:path"
 import process from "node:process"
 import { type Browser, chromium, type Page } from "playwright-core"
-import { afterAll, beforeAll, expect, it } from "vitest"
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest"
 import { useServer } from "../support/TestServer.ts"
 
 const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium"
@@ -11,7 +12,8 @@ const isRequired = process.env["CI"] !== undefined
 if (isRequired && !existsSync(executablePath)) throw new Error(`${executablePath} is missing`)
 
 const server = useServer()
-let browser: Browser
+let browser: Browser | undefined
+/** a new one for each test */
 let page: Page
 const foreign: Array<string> = []
 const errors: Array<string> = []
@@ -22,6 +24,9 @@ beforeAll(async () => {
     executablePath,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
   })
+})
+beforeEach(async () => {
+  if (browser === undefined) return
   page = await browser.newPage({ viewport: { width: 1400, height: 1000 } })
   page.setDefaultTimeout(20_000)
   page.on("request", (request) => {
@@ -52,6 +57,12 @@ const tryIt = async (operation: string, before: () => Promise<void> = () => Prom
   return { status: response.status(), json: await response.json() }
 }
 
+/** Keeps what is seen, for who asks to look at it. */
+const screenshot = async (name: string) => {
+  const directory = process.env["DOCS_SCREENSHOTS"]
+  if (directory !== undefined) await page.screenshot({ path: join(directory, `${name}.png`) })
+}
+
 it.skipIf(!existsSync(executablePath))(
   "registers, takes the token and creates a task by its forms, without asking another host",
   { timeout: 90_000 },
@@ -66,13 +77,43 @@ it.skipIf(!existsSync(executablePath))(
     const created = await tryIt("post /api/v1/tasks", async () => {
       await page.getByRole("dialog").getByPlaceholder("Token").fill(registered.json.access_token)
     })
-    if (process.env["DOCS_SCREENSHOT"] !== undefined) {
-      await page.getByText("201").first().waitFor()
-      await page.screenshot({ path: process.env["DOCS_SCREENSHOT"] })
-    }
+    await page.getByText("201").first().waitFor()
+    await screenshot("bearer")
     expect(created.status).toBe(201)
     expect(created.json).toMatchObject({ title: "Water the plants", priority: "high", tags: ["home", "garden"] })
     expect(await server.sql("select title from tasks")).toEqual([{ title: "Water the plants" }])
+    expect({ foreign, errors }).toEqual({ foreign: [], errors: [] })
+  }
+)
+
+it.skipIf(!existsSync(executablePath))(
+  "authorizes by the password flow of OAuth 2, and uses the token that it got",
+  { timeout: 90_000 },
+  async () => {
+    const user = await server.register({ email: "grace@example.com" })
+    await page.goto(`${server.url}/docs`)
+    const authentication = page.locator(".scalar-reference-intro-auth")
+    await authentication.getByRole("button", { name: "Selected Auth Type" }).click()
+    await page.getByRole("option", { name: "oauth2" }).click()
+    await page.keyboard.press("Escape")
+    await authentication.getByText("oauth2", { exact: true }).click()
+    await authentication.locator(".cm-content", { hasText: "janedoe" }).fill(user.email)
+    await authentication.getByPlaceholder("********").fill(user.password)
+    await screenshot("oauth2")
+    const [granted] = await Promise.all([
+      page.waitForResponse((response) => response.url() === `${server.url}/api/v1/auth/token`),
+      authentication.getByRole("button", { name: "Authorize" }).click()
+    ])
+    expect(granted.status()).toBe(200)
+    await authentication.getByText("Access Token").waitFor()
+    await screenshot("oauth2-authorized")
+
+    await page.getByRole("button", { name: "Open Group Tasks", exact: true }).first().click()
+    const created = await tryIt("post /api/v1/tasks")
+    await page.getByText("201").first().waitFor()
+    await screenshot("oauth2-used")
+    expect(created.status).toBe(201)
+    expect(created.json.user_id).toBe(user.id)
     expect({ foreign, errors }).toEqual({ foreign: [], errors: [] })
   }
 )
