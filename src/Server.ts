@@ -7,6 +7,7 @@ import { AccessTokens } from "./auth/AccessTokens.ts"
 import { Accounts } from "./auth/Accounts.ts"
 import * as AuthHttp from "./auth/AuthHttp.ts"
 import * as AuthorizationLayer from "./auth/AuthorizationLayer.ts"
+import { Exports } from "./auth/Exports.ts"
 import { ExternalSessions } from "./auth/ExternalSessions.ts"
 import { IdentitiesRepo } from "./auth/IdentitiesRepo.ts"
 import { Issuers } from "./auth/Issuers.ts"
@@ -37,7 +38,7 @@ import { Tasks } from "./tasks/Tasks.ts"
 import { TasksRepo } from "./tasks/TasksRepo.ts"
 import * as Workers from "./workers/Workers.ts"
 
-const auth = Accounts.layer.pipe(
+const auth = Layer.mergeAll(Accounts.layer, Exports.layer).pipe(
   Layer.provideMerge(Sessions.layer),
   Layer.provideMerge(ExternalSessions.layer),
   Layer.provideMerge([

@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
+import { Export } from "../domain/Export.ts"
 import { Session, SessionId } from "../domain/Session.ts"
 import { length, text } from "../domain/Text.ts"
 import { Email, Name, NewPassword, Password, TimeZone, User, Username, UserPatch } from "../domain/User.ts"
@@ -197,7 +198,17 @@ const endpoints = {
     success: HttpApiSchema.NoContent,
     error: NotFound
   }).middleware(Authorization)
-    .annotateMerge(OpenApi.annotations({ summary: "End one session" }))
+    .annotateMerge(OpenApi.annotations({ summary: "End one session" })),
+  export: HttpApiEndpoint.get("export", "/export", {
+    query: NoQuery,
+    success: HttpApiSchema.WithHeaders(Export, {
+      "content-disposition": Schema.String.annotate({ description: "asks browsers to save it as a file" })
+    })
+  }).middleware(Authorization)
+    .annotateMerge(OpenApi.annotations({
+      summary: "Read everything stored of the account",
+      description: "One moment of it. One export of an account at a time; another one is refused as `overloaded`."
+    }))
 }
 
 const all = Object.values(endpoints) as [typeof endpoints[keyof typeof endpoints]]

@@ -52,6 +52,14 @@ const session = {
   user_agent: "curl/8.10",
   ip: "203.0.113.7"
 }
+const storedSession = {
+  ...session,
+  generation: 1,
+  rotated_at: "2026-11-20T10:53:19.437Z",
+  absolute_expires_at: "2027-02-18T09:53:19.437Z",
+  revoked_at: null,
+  revoked_reason: null
+}
 
 /** One example of each named schema; the docs page fills its forms with them. */
 export const schemaExamples: Readonly<Record<string, unknown>> = {
@@ -60,6 +68,16 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   ChangesPage: { changes: [task], cursor: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", has_more: false },
   Completion: { completed: true },
   Credentials: { email: user.email, password },
+  Export: {
+    exported_at: "2026-11-20T10:53:19.437Z",
+    user,
+    identities: [],
+    sessions: [storedSession],
+    sequence: { last_version: 7, purged_version: 0 },
+    tasks: [task],
+    task_occurrences: [],
+    idempotency_keys: []
+  },
   Fault: { pointer: "/title", code: "invalid_value", detail: "must not be empty" },
   Health: { status: "ok" },
   JwkSet: { keys: [publicJwk] },
@@ -77,6 +95,7 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   Registered: { message: "User created successfully", user, ...tokens },
   Registration: { email: user.email, password, username: user.username, name: user.name, time_zone: user.time_zone },
   Session: { ...session, current: true },
+  StoredSession: storedSession,
   Task: task,
   TaskCreate: creation,
   TaskMergePatch: { title: "Water all the plants", description: null },

@@ -1,6 +1,7 @@
 /** The handlers of the auth endpoints, written once for both families of paths. */
+import { toServerResponse } from "@effect/platform-node/NodeHttpServerRequest"
 import { Effect, Layer } from "effect"
-import { HttpServerRequest } from "effect/http"
+import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import type { Registration, TokenRequest } from "../api/AuthApi.ts"
@@ -11,10 +12,15 @@ import type { SessionId } from "../domain/Session.ts"
 import type { UserPatch } from "../domain/User.ts"
 import { Accounts } from "./Accounts.ts"
 import { hasSeveralAuthorizations } from "./AuthorizationLayer.ts"
+import { Exports } from "./Exports.ts"
 import { Sessions } from "./Sessions.ts"
+
+/** The longest that a download may take: as long its file is kept. */
+const downloadLimit = "10 minutes"
 
 const handlers = Effect.gen(function* () {
   const accounts = yield* Accounts
+  const exports = yield* Exports
   const sessions = yield* Sessions
 
   const register = ({ payload }: { readonly payload: Registration }) =>
@@ -62,6 +68,16 @@ const handlers = Effect.gen(function* () {
         CurrentUser,
         (user) => accounts.changePassword(user, payload.current_password, payload.new_password)
       ),
+    export: Effect.fnUntraced(function* () {
+      const { content, exportedAt, size } = yield* exports.make(yield* CurrentUser)
+      const response = toServerResponse(yield* HttpServerRequest.HttpServerRequest)
+      yield* Effect.forkScoped(Effect.delay(Effect.sync(() => response.destroy()), downloadLimit))
+      return HttpServerResponse.raw(content, {
+        contentType: "application/json",
+        contentLength: size,
+        headers: { "content-disposition": `attachment; filename="tasks-api-${exportedAt.slice(0, 10)}.json"` }
+      })
+    }),
     sessions: () => Effect.flatMap(CurrentUser, sessions.list),
     endSession: ({ params }: { readonly params: { readonly id: SessionId } }) =>
       Effect.flatMap(CurrentUser, (user) => sessions.end(user, params.id))

@@ -14,6 +14,7 @@ export type SecurityEvent =
   | "password_changed"
   | "confirmation_failed"
   | "account_deleted"
+  | "exported"
   | "forbidden"
 
 /**

@@ -235,6 +235,14 @@ describe("the log", () => {
       await expectEvent(reused, "refresh_token_reused", id, sessionIn(right.json.access_token))
     })
 
+    it("an export", async () => {
+      const exported = await ask("GET", "/api/v1/auth/export", {
+        token: user.access_token,
+        headers: { "user-agent": userAgent }
+      })
+      await expectEvent(having(200, exported), "exported", user.id, sessionIn(user.access_token))
+    })
+
     it("the ends of all sessions, and of all others", async () => {
       const { access_token, email, id, password } = await register()
       const login = having(200, await post("/login", { email, password })).json
@@ -444,6 +452,7 @@ describe("R72 the log at its most talkative", () => {
     keep(having(200, await token({ grant_type: "password", username, password })))
     having(400, await token({ grant_type: "password", username, password: secret("another wrong password") }))
     having(400, await token({ grant_type: secret("a grant type"), [secret("a member")]: secret("its value") }))
+    having(200, await server.request("GET", "/api/v1/auth/export", { token: login.access_token }))
     having(401, await post("/login", { email, password: secret("a wrong password") }))
     // typed into the wrong field
     having(401, await post("/login", { email: password, password: email }))

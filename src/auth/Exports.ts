@@ -1,0 +1,221 @@
+/** Everything stored of a user, as one JSON document. */
+import { type FileHandle, open, unlink } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import type { Readable } from "node:stream"
+import { Context, Effect, Layer, Schedule, Schema, type Scope, Semaphore } from "effect"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import { SqlClient, type Statement } from "effect/sql"
+import type { CurrentUser } from "../api/Authorization.ts"
+import { Overloaded, TokenInvalid } from "../api/Problems.ts"
+import { transaction } from "../database/Transaction.ts"
+import type { StoredAnswer, StoredIdentity, StoredOccurrence, StoredSession } from "../domain/Export.ts"
+import { SessionId } from "../domain/Session.ts"
+import { Task, TaskId } from "../domain/Task.ts"
+import type { UserId } from "../domain/User.ts"
+import { taskColumns, type TaskRow, toTask } from "../tasks/TaskRow.ts"
+import { securityEvent } from "../telemetry/SecurityEvents.ts"
+import { UsersRepo } from "./UsersRepo.ts"
+
+/** Rows that are held at once: 200 tasks have at most 3 MB. */
+const batch = 200
+
+/** Exports that read at the same time: each has a connection of the pool for as long. */
+const readers = 2
+
+/** Exports that are read or downloaded at the same time, each with a file. */
+const capacity = 100
+
+/** What was exported, ready to be sent. */
+export interface ExportFile {
+  readonly exportedAt: string
+  /** bytes */
+  readonly size: number
+  readonly content: Readable
+}
+
+interface SessionRow extends
+  Omit<
+    StoredSession,
+    "id" | "rotated_at" | "revoked_at" | "created_at" | "last_used_at" | "expires_at" | "absolute_expires_at"
+  > {
+  readonly id: string
+  readonly rotated_at: Date | null
+  readonly revoked_at: Date | null
+  readonly created_at: Date
+  readonly last_used_at: Date
+  readonly expires_at: Date
+  readonly absolute_expires_at: Date
+}
+
+const toSession = (row: SessionRow): StoredSession => ({
+  ...row,
+  id: SessionId.make(row.id, { disableChecks: true }),
+  rotated_at: row.rotated_at?.toISOString() ?? null,
+  revoked_at: row.revoked_at?.toISOString() ?? null,
+  created_at: row.created_at.toISOString(),
+  last_used_at: row.last_used_at.toISOString(),
+  expires_at: row.expires_at.toISOString(),
+  absolute_expires_at: row.absolute_expires_at.toISOString()
+})
+
+type Created<Stored extends { readonly created_at: string }> = Omit<Stored, "created_at"> & {
+  readonly created_at: Date
+}
+
+const toCreated = <Stored extends { readonly created_at: string }>(row: Created<Stored>) => ({
+  ...row,
+  created_at: row.created_at.toISOString()
+})
+
+interface OccurrenceRow extends Omit<StoredOccurrence, "task_id" | "due_at" | "completed_at"> {
+  readonly task_id: string
+  readonly due_at: Date
+  readonly completed_at: Date
+}
+
+const toOccurrence = (row: OccurrenceRow): StoredOccurrence => ({
+  ...row,
+  task_id: TaskId.make(row.task_id, { disableChecks: true }),
+  due_at: row.due_at.toISOString(),
+  completed_at: row.completed_at.toISOString()
+})
+
+const encodeTask = Schema.encodeSync(Schema.fromJsonString(Task))
+
+/** A file without a name: whatever ends this process, nothing of the user is left. */
+const temporaryFile = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const path = join(tmpdir(), `tasks-api-export-${SecureRandom.uuidV7Unsafe()}`)
+    const file = await open(path, "wx+", 0o600)
+    await unlink(path)
+    return file
+  }),
+  (file) => Effect.promise(() => file.close())
+)
+
+export class Exports extends Context.Service<Exports, {
+  /**
+   * Everything stored of the user at one moment, for as long as the scope lives. It is written to a file first, so that
+   * neither memory nor the time for which the database is held depends on the client. Fails with `overloaded` while
+   * another export of the user is under way, or too many of others.
+   */
+  readonly make: (
+    user: CurrentUser["Service"]
+  ) => Effect.Effect<ExportFile, Overloaded | TokenInvalid, Scope.Scope>
+}>()("tasks-api/auth/Exports") {
+  static readonly layer = Layer.effect(
+    Exports,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const users = yield* UsersRepo
+      const semaphore = yield* Semaphore.make(readers)
+      const underWay = new Set<UserId>()
+
+      const admission = (userId: UserId) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            if (underWay.has(userId) || underWay.size >= capacity) return Effect.fail(new Overloaded())
+            underWay.add(userId)
+            return Effect.void
+          }),
+          () => Effect.sync(() => underWay.delete(userId))
+          // a client has the whole answer a moment before its request has ended here
+        ).pipe(Effect.retry({ schedule: Schedule.spaced("100 millis"), times: 20 }))
+
+      const turn = Effect.timeoutOrElse(Semaphore.takeScoped(semaphore, 1), {
+        duration: "2 seconds",
+        orElse: () => Effect.fail(new Overloaded())
+      })
+
+      /** The members of an array, written batch by batch. Within a transaction. */
+      const writeRows = Effect.fnUntraced(function* <Row extends object>(
+        file: FileHandle,
+        name: string,
+        rows: Statement.Statement<Row>,
+        encode: (row: Row) => string
+      ) {
+        const cursor = sql.literal(`export_${name}`)
+        yield* sql`declare ${cursor} no scroll cursor for ${rows}`
+        let separator = ""
+        yield* Effect.promise(() => file.writeFile(`,"${name}":[`))
+        while (true) {
+          const found = yield* sql<Row>`fetch ${sql.literal(String(batch))} from ${cursor}`
+          const text = found.map((row) => {
+            const member = separator + encode(row)
+            separator = ",\n"
+            return member
+          }).join("")
+          yield* Effect.promise(() => file.writeFile(text))
+          if (found.length < batch) break
+        }
+        yield* Effect.promise(() => file.writeFile("]"))
+      })
+
+      const write = Effect.fnUntraced(function* (file: FileHandle, id: UserId) {
+        yield* sql`set transaction isolation level repeatable read, read only`
+        const user = yield* users.get(id)
+        const [row] = yield* sql<{
+          readonly now: Date
+          readonly last_version: number
+          readonly purged_version: number
+        }>`select now(), last_version, purged_version from user_sequences where user_id = ${id}`
+        if (user === undefined || row === undefined) return yield* new TokenInvalid()
+        const { now, ...sequence } = row
+        const exportedAt = now.toISOString()
+        const head = JSON.stringify({ exported_at: exportedAt, user, sequence })
+        yield* Effect.promise(() => file.writeFile(head.slice(0, -1)))
+        yield* writeRows(
+          file,
+          "identities",
+          sql<Created<StoredIdentity>>`
+          select issuer, subject, created_at from identities where user_id = ${id} order by issuer, subject`,
+          (row) => JSON.stringify(toCreated(row))
+        )
+        yield* writeRows(
+          file,
+          "sessions",
+          sql<SessionRow>`
+          select id, generation, rotated_at, revoked_at, revoked_reason, created_at, last_used_at, expires_at,
+            absolute_expires_at, user_agent, ip
+          from sessions where user_id = ${id} order by id`,
+          (row) => JSON.stringify(toSession(row))
+        )
+        yield* writeRows(
+          file,
+          "tasks",
+          sql<TaskRow>`select ${sql.literal(taskColumns)} from tasks where user_id = ${id} order by id`,
+          (row) => encodeTask(toTask(row))
+        )
+        yield* writeRows(
+          file,
+          "task_occurrences",
+          sql<OccurrenceRow>`
+          select task_id, version, occurrence::text, due_at, completed_at
+          from task_occurrences where user_id = ${id} order by task_id, version`,
+          (row) => JSON.stringify(toOccurrence(row))
+        )
+        yield* writeRows(
+          file,
+          "idempotency_keys",
+          sql<Created<StoredAnswer>>`
+          select key, status, headers, body, created_at from idempotency_keys where user_id = ${id} order by key`,
+          (row) => JSON.stringify(toCreated(row))
+        )
+        yield* Effect.promise(() => file.writeFile("}\n"))
+        return exportedAt
+      })
+
+      return Exports.of({
+        make: Effect.fn("Exports.make")(function* ({ id, sessionId }) {
+          yield* admission(id)
+          const file = yield* temporaryFile
+          const exportedAt = yield* Effect.scoped(Effect.andThen(turn, transaction(sql)(write(file, id))))
+          const { size } = yield* Effect.promise(() => file.stat())
+          yield* securityEvent("exported", id, sessionId)
+          return { exportedAt, size, content: file.createReadStream({ start: 0, autoClose: false }) }
+        })
+      })
+    })
+  )
+}
