@@ -50,6 +50,7 @@ const bash = (script: string) =>
 
 it.each([
   { path: "README.md", heading: "Walk-through", blocks: 11 },
+  { path: "docs/authentication.md", heading: undefined, blocks: 15 },
   { path: "docs/sync.md", heading: undefined, blocks: 13 }
 ])("prints what $path says it prints", async ({ blocks, heading, path }) => {
   const document = steps(path, heading)
