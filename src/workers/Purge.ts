@@ -14,9 +14,6 @@ const tombstoneLifetime = "45 days"
  */
 const endedSessionLifetime = "30 days"
 
-/** How long after its expiry a refused token is remembered: longer than clocks differ and leeways last. */
-const refusedTokenLifetime = "1 hour"
-
 /** Users whose turn it is in one run, and rows that one statement takes: a long transaction would make writers wait. */
 const usersAtOnce = 1_000
 const rowsAtOnce = 1_000
@@ -111,13 +108,11 @@ export class Purge extends Context.Service<Purge, {
       // these outlive their users: no other row of theirs can be relied on
       const revokedTokens = forUsers(
         Effect.orDie(sql<{ readonly user_id: UserId }>`
-          select distinct user_id from revoked_tokens
-          where expires_at < now() - ${refusedTokenLifetime}::interval limit ${usersAtOnce}`),
+          select distinct user_id from revoked_tokens where expires_at < now() limit ${usersAtOnce}`),
         (userId) =>
           sql`
           delete from revoked_tokens where user_id = ${userId} and token_hash in (
-            select token_hash from revoked_tokens
-            where user_id = ${userId} and expires_at < now() - ${refusedTokenLifetime}::interval
+            select token_hash from revoked_tokens where user_id = ${userId} and expires_at < now()
             limit ${rowsAtOnce} for update skip locked)
           returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
       )

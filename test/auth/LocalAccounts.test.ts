@@ -19,7 +19,7 @@ describe.each(bases)("LOCAL_ACCOUNTS=false: %s", (base) => {
     const account = await server.register()
     await server.restart({ LOCAL_ACCOUNTS: "false" })
     const token = await issuer.token()
-    for (const path of ["/register", "/signup", "/login", "/refresh", "/password"]) {
+    for (const path of ["/register", "/signup", "/login", "/refresh", "/token", "/password"]) {
       for (const options of [{}, { body: {} }, { raw: "{" }, { token, body: { bogus: 1 } }, { token: "rubbish" }]) {
         expectProblem(await server.request("POST", base + path, options), 404, "not_found")
       }
@@ -35,6 +35,8 @@ describe.each(bases)("LOCAL_ACCOUNTS=false: %s", (base) => {
     const id = having(200, await server.request("GET", `${base}/me`, { token })).json.id
     expect(having(201, await server.request("POST", "/api/v1/tasks", { token, body: { title: "a" } })).json.user_id)
       .toBe(id)
+    const { json } = having(200, await server.request("GET", `${base}/export`, { token }))
+    expect(json).toMatchObject({ user: { id, email: null }, identities: [{ issuer: issuer.origin }], sessions: [] })
     having(204, await server.request("POST", `${base}/logout`, { token }))
     expectRefused(await me(server, token), "session_revoked")
   })

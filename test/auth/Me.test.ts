@@ -152,11 +152,6 @@ describe.each(bases)("DELETE %s/me", (base) => {
   const erase = (account: Pick<Account, "access_token">, body: unknown) =>
     server.request("DELETE", `${base}/me`, { token: account.access_token, body })
 
-  /** Tables whose rows outlive their user, each for a reason. */
-  const kept: Record<string, string> = {
-    revoked_tokens: "tokens of other issuers stay refused until they expire; a worker deletes these rows then"
-  }
-
   it("removes every row of the user, and no row of another", async () => {
     const [mine, theirs] = [await filled(server), await filled(server)]
     const [before, others] = [await rowsOf(server, mine), await rowsOf(server, theirs)]
@@ -167,7 +162,7 @@ describe.each(bases)("DELETE %s/me", (base) => {
     }
     expect(having(204, await erase(mine, { password: mine.password })).text).toBe("")
     const left = Object.entries(await rowsOf(server, mine)).filter(([, rows]) => rows > 0)
-    expect(left.map(([table]) => table)).toEqual(Object.keys(kept))
+    expect(left.map(([table]) => table)).toEqual([])
     expect(await rowsOf(server, theirs)).toEqual(others)
     await expectAlive(server, theirs)
   })
