@@ -63,6 +63,16 @@ const holdEarlyRequests = (server: Server) => {
   })
 }
 
+/**
+ * A connection that was reset has no address any more, and its requests, which are already here, would be nobody's. What
+ * was asked for once is remembered; who is gone by then is asked for nothing.
+ */
+const rememberAddresses = (server: Server) => {
+  server.on("connection", (socket) => {
+    if (socket.remoteAddress === undefined) socket.destroy()
+  })
+}
+
 /** Once a server closes, nobody watches connections that never sent a whole head: they end with it. */
 const endSilentConnections = (server: Server) => {
   const silent = new Set<Socket>()
@@ -83,6 +93,7 @@ const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
   server.maxRequestsPerSocket = 1_000
   server.maxConnections = 10_000
   server.on("clientError", refuse(run))
+  rememberAddresses(server)
   endSilentConnections(server)
   holdEarlyRequests(server)
   return server
