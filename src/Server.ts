@@ -31,6 +31,8 @@ import * as Edge from "./http/Edge.ts"
 import * as IdempotencyLayer from "./http/IdempotencyLayer.ts"
 import * as NodeServer from "./http/NodeServer.ts"
 import * as RequestsLayer from "./http/RequestsLayer.ts"
+import { Limits } from "./limits/Limits.ts"
+import * as LimitsLayer from "./limits/LimitsLayer.ts"
 import * as Pages from "./system/Pages.ts"
 import * as SystemHttp from "./system/SystemHttp.ts"
 import * as TasksHttp from "./tasks/TasksHttp.ts"
@@ -58,10 +60,11 @@ const changes = Changes.layer.pipe(Layer.provide(ChangesRepo.layer))
 
 const endpoints = HttpApiBuilder.layer(Api).pipe(
   Layer.provide([AuthHttp.layer, TasksHttp.layer, ChangesHttp.layer, SystemHttp.layer]),
-  Layer.provide([AuthorizationLayer.layer, OAuthLayer.layer, IdempotencyLayer.layer, RequestsLayer.layer]),
+  Layer.provide([AuthorizationLayer.layer, OAuthLayer.layer, IdempotencyLayer.layer]),
+  Layer.provide([LimitsLayer.layer, RequestsLayer.layer]),
   Layer.provide([tasks, changes]),
   Layer.provide(auth),
-  Layer.provide(Cursors.layer),
+  Layer.provide([Cursors.layer, Limits.layer]),
   Layer.provide([Keys.layer, WakeUps.layer])
 )
 

@@ -43,6 +43,9 @@ export class Settings extends Context.Service<Settings, {
   readonly corsOrigins: ReadonlyArray<string>
   readonly trustedProxies: ReadonlyArray<IpNetwork.IpNetwork>
   readonly requireHttps: boolean
+  readonly rateLimits: boolean
+  /** where all instances count; undefined: each process for itself */
+  readonly redisUrl: Redacted.Redacted | undefined
   /** processes that share the port */
   readonly workers: number
   readonly requireIfMatch: boolean
@@ -101,9 +104,7 @@ const weakness = (secret: string): string | undefined => {
 
 /** Names of the contract that this version does not implement: refused, since ignoring them could be unsafe. */
 const notYet = [
-  "OTEL_EXPORTER_OTLP_ENDPOINT",
-  "RATE_LIMITS",
-  "REDIS_URL"
+  "OTEL_EXPORTER_OTLP_ENDPOINT"
 ]
 
 /** Settings from an environment; fails with every fault at once. */
@@ -128,14 +129,13 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     get(name, flag, "true or false", otherwise ? "true" : "false") === "true"
   const span = (name: string, otherwise: string) =>
     get(name, duration, `a duration such as \`${otherwise}\``, seconds(otherwise))
-  const url = (name: string): string | undefined => {
+  const url = (name: string, one: string, other: string): string | undefined => {
     const value = text(name)
-    if (value === undefined) return undefined
-    const protocol = URL.parse(value)?.protocol
-    if (protocol === "postgres:" || protocol === "postgresql:") return value
-    faults.push(`${name}: must be a postgres:// or postgresql:// URL`)
+    if (value === undefined || [one, other].includes(URL.parse(value)?.protocol ?? "")) return value
+    faults.push(`${name}: must be a ${one}// or ${other}// URL`)
     return undefined
   }
+  const postgresUrl = (name: string) => url(name, "postgres:", "postgresql:")
 
   for (const name of notYet) {
     if (text(name) !== undefined) faults.push(`${name}: is not supported by this version`)
@@ -145,9 +145,9 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     get("APP_ENV", Schema.Literals(["development", "production"]), "development or production", "development") ===
       "production"
   const dataDir = text("DATA_DIR") ?? "./data"
-  const databaseUrl = url("DATABASE_URL")
+  const databaseUrl = postgresUrl("DATABASE_URL")
   const databasePrepare = bool("DATABASE_PREPARE", true)
-  const directUrl = url("DATABASE_DIRECT_URL")
+  const directUrl = postgresUrl("DATABASE_DIRECT_URL")
   if (!databasePrepare && directUrl === undefined) {
     faults.push("DATABASE_DIRECT_URL: is required where DATABASE_PREPARE is false, for migrations and LISTEN")
   }
@@ -222,11 +222,18 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
   if (workers > 1 && databaseUrl === undefined) {
     faults.push("WORKERS: more than 1 needs DATABASE_URL; the embedded database is for one process")
   }
-  if (workers > 1 && production) faults.push("WORKERS: more than 1 needs REDIS_URL in production")
+  const redisUrl = url("REDIS_URL", "redis:", "rediss:")
+  if (workers > 1 && production && text("REDIS_URL") === undefined) {
+    faults.push("WORKERS: more than 1 needs REDIS_URL in production, for limits that all of them share")
+  }
+  const rateLimits = get("RATE_LIMITS", Schema.Literals(["on", "off"]), "on or off", "on") === "on"
+  if (!rateLimits && production) faults.push("RATE_LIMITS: must be on in production")
 
   const settings = {
     production,
     workers,
+    rateLimits,
+    redisUrl: redisUrl === undefined ? undefined : Redacted.make(redisUrl),
     port: get("PORT", integer(0, 65_535), "an integer from 0 to 65535", 3000),
     host: text("HOST") ?? "127.0.0.1",
     databaseUrl: databaseUrl === undefined ? undefined : Redacted.make(databaseUrl),

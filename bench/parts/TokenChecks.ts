@@ -12,6 +12,7 @@ import { Sessions } from "../../src/auth/Sessions.ts"
 import { SessionsRepo } from "../../src/auth/SessionsRepo.ts"
 import { WakeUps } from "../../src/changes/WakeUps.ts"
 import * as Database from "../../src/database/Database.ts"
+import { Limits } from "../../src/limits/Limits.ts"
 import { read, Settings } from "../../src/Settings.ts"
 import { percentile } from "../load/Statistics.ts"
 import { BenchFailed } from "../machine/Children.ts"
@@ -35,6 +36,7 @@ const services = ({ databaseUrl, jwtSecret }: Environment) => {
       RefreshTokens.layer
     ]),
     Layer.provide(Issuers.layer),
+    Layer.provide(Limits.layer),
     Layer.provide([Keys.layer, WakeUps.layer]),
     Layer.provide(Database.layer),
     Layer.provide(Layer.effect(Settings, read(environment)))

@@ -20,6 +20,7 @@ import {
   WrongPassword
 } from "./Problems.ts"
 import { OAuthFaults, oauthResponses } from "./OAuth.ts"
+import { NetworkLimit, NetworkPolicy, RateLimitProblem, UserLimit } from "./RateLimits.ts"
 import { BodyLimit, bodyOptional, bodyOptionalForExternal, NoQuery, RequestBody } from "./Requests.ts"
 
 const tokens = {
@@ -108,27 +109,33 @@ const endpoints = {
     payload: Registration,
     success: Registered.pipe(HttpApiSchema.status(201)),
     error: [EmailTaken, UsernameTaken, PasswordCompromised]
-  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(NetworkLimit).middleware(LocalAccounts).annotate(NetworkPolicy, "register")
+    .annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in" })),
   signup: HttpApiEndpoint.post("signup", "/signup", {
     query: NoQuery,
     payload: Registration,
     success: Registered.pipe(HttpApiSchema.status(201)),
     error: [EmailTaken, UsernameTaken, PasswordCompromised]
-  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(NetworkLimit).middleware(LocalAccounts).annotate(NetworkPolicy, "register")
+    .annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in; the same as register" })),
   login: HttpApiEndpoint.post("login", "/login", {
     query: NoQuery,
     payload: Credentials,
     success: Login,
     error: LoginProblem
-  }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(NetworkLimit).middleware(LocalAccounts).annotate(
+    NetworkPolicy,
+    "login_attempts"
+  )
+    .annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Log in" })),
   refresh: HttpApiEndpoint.post("refresh", "/refresh", {
     query: NoQuery,
     payload: closed({ refresh_token: RefreshToken }).annotate({ identifier: "Refresh" }),
     success: Tokens,
-    error: RefreshProblem
+    error: [RefreshProblem, RateLimitProblem]
   }).middleware(RequestBody).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({
       summary: "Exchange a refresh token",
@@ -137,7 +144,8 @@ const endpoints = {
   token: HttpApiEndpoint.post("token", "/token", {
     query: NoQuery,
     payload: TokenRequest,
-    success: Tokens
+    success: Tokens,
+    error: RateLimitProblem
   }).middleware(RequestBody).middleware(OAuthFaults).middleware(LocalAccounts).annotate(BodyLimit, authBody)
     .annotateMerge(oauthResponses)
     .annotateMerge(OpenApi.annotations({
@@ -151,7 +159,7 @@ const endpoints = {
     headers: { authorization: Schema.optionalKey(Schema.String) },
     payload: closed({ refresh_token: Schema.optionalKey(RefreshToken) }).annotate({ identifier: "Logout" }),
     success: HttpApiSchema.NoContent,
-    error: LogoutProblem
+    error: [LogoutProblem, RateLimitProblem]
   }).middleware(RequestBody).annotate(BodyLimit, authBody).annotateMerge(bodyOptional)
     .annotateMerge(OpenApi.annotations({
       summary: "End sessions",
@@ -160,21 +168,21 @@ const endpoints = {
         "A token of another issuer is refused from then on, with every scope but `others`; its other tokens are not known."
     })),
   me: HttpApiEndpoint.get("me", "/me", { query: NoQuery, success: User })
-    .middleware(Authorization)
+    .middleware(UserLimit).middleware(Authorization)
     .annotateMerge(OpenApi.annotations({ summary: "Read the account" })),
   updateMe: HttpApiEndpoint.patch("updateMe", "/me", {
     query: NoQuery,
     payload: [UserPatch, UserMergePatch],
     success: User,
     error: UsernameTaken
-  }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(UserLimit).middleware(Authorization).annotate(BodyLimit, authBody)
     .annotateMerge(OpenApi.annotations({ summary: "Change the account" })),
   deleteMe: HttpApiEndpoint.delete("deleteMe", "/me", {
     query: NoQuery,
     payload: closed({ password: Schema.optionalKey(Password) }).annotate({ identifier: "AccountDeletion" }),
     success: HttpApiSchema.NoContent,
     error: [WrongPassword, AccountDeletionProblem]
-  }).middleware(RequestBody).middleware(Authorization).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(UserLimit).middleware(Authorization).annotate(BodyLimit, authBody)
     .annotateMerge(bodyOptionalForExternal)
     .annotateMerge(OpenApi.annotations({
       summary: "Delete the account and everything stored of it",
@@ -187,24 +195,27 @@ const endpoints = {
       .annotate({ identifier: "PasswordChange" }),
     success: HttpApiSchema.NoContent,
     error: [WrongPassword, PasswordCompromised, ExternalAccount]
-  }).middleware(RequestBody).middleware(Authorization).middleware(LocalAccounts).annotate(BodyLimit, authBody)
+  }).middleware(RequestBody).middleware(UserLimit).middleware(Authorization).middleware(LocalAccounts).annotate(
+    BodyLimit,
+    authBody
+  )
     .annotateMerge(OpenApi.annotations({ summary: "Change the password; every other session ends" })),
   sessions: HttpApiEndpoint.get("sessions", "/sessions", { query: NoQuery, success: Schema.Array(Session) })
-    .middleware(Authorization)
+    .middleware(UserLimit).middleware(Authorization)
     .annotateMerge(OpenApi.annotations({ summary: "List the live sessions" })),
   endSession: HttpApiEndpoint.delete("endSession", "/sessions/:id", {
     params: { id: SessionId },
     query: NoQuery,
     success: HttpApiSchema.NoContent,
     error: NotFound
-  }).middleware(Authorization)
+  }).middleware(UserLimit).middleware(Authorization)
     .annotateMerge(OpenApi.annotations({ summary: "End one session" })),
   export: HttpApiEndpoint.get("export", "/export", {
     query: NoQuery,
     success: HttpApiSchema.WithHeaders(Export, {
       "content-disposition": Schema.String.annotate({ description: "asks browsers to save it as a file" })
     })
-  }).middleware(Authorization)
+  }).middleware(UserLimit).middleware(Authorization)
     .annotateMerge(OpenApi.annotations({
       summary: "Read everything stored of the account",
       description: "One moment of it. One export of an account at a time; another one is refused as `overloaded`."

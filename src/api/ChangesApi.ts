@@ -7,6 +7,7 @@ import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { Cursor, limitParameter, wholeNumber } from "./Pagination.ts"
 import { CursorExpired, InvalidCursor } from "./Problems.ts"
+import { UserLimit } from "./RateLimits.ts"
 import { NoQuery } from "./Requests.ts"
 
 export const ChangesQuery = closed({
@@ -68,15 +69,15 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => ({
 
 const canonical = shared({})
 export class ChangesApi extends HttpApiGroup.make("changes").add(canonical.list, canonical.stream)
-  .middleware(Authorization).prefix("/api/v1/changes").annotateMerge(OpenApi.annotations({
+  .middleware(UserLimit).middleware(Authorization).prefix("/api/v1/changes").annotateMerge(OpenApi.annotations({
     title: "Changes",
     description: "What a client that keeps a copy of the tasks reads."
   })) {}
 
 const scoped = shared({ user_id: text({ description: "the id of the user of the access token" }) })
 export class UserChangesApi extends HttpApiGroup.make("userChanges").add(scoped.list, scoped.stream)
-  .middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/changes")
-  .annotateMerge(OpenApi.annotations({
+  .middleware(UserLimit).middleware(OwnPath).middleware(Authorization).middleware(NotReserved)
+  .prefix("/api/:user_id/changes").annotateMerge(OpenApi.annotations({
     title: "Changes (user-scoped paths)",
     description: "The same changes, under the user's id."
   })) {}

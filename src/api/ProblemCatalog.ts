@@ -208,6 +208,13 @@ export const problemCatalog = {
     meaning: "This server changes a task only when the request names the version it means to change.",
     remedy: "Send the task's ETag in If-Match."
   },
+  rate_limited: {
+    status: 429,
+    title: "Too many requests",
+    meaning:
+      "A limit is used up: RateLimit-Policy tells which one, how much it allows (q) and in how many seconds (w).",
+    remedy: "Try again after the seconds in Retry-After; until then every request under this limit is refused."
+  },
   headers_too_large: {
     status: 431,
     title: "The headers are too large",

@@ -78,6 +78,7 @@ export class PasswordCompromised
   extends problem<PasswordCompromised>()("password_compromised", { errors: Schema.Array(Fault) }) {}
 export class IdempotencyKeyReused extends problem<IdempotencyKeyReused>()("idempotency_key_reused") {}
 export class IfMatchRequired extends problem<IfMatchRequired>()("if_match_required") {}
+export class RateLimited extends problem<RateLimited>()("rate_limited") {}
 export class Internal extends problem<Internal>()("internal") {}
 export class Overloaded extends problem<Overloaded>()("overloaded") {}
 export class DatabaseUnavailable extends problem<DatabaseUnavailable>()("database_unavailable") {}

@@ -9,6 +9,7 @@ import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
 import { Cursor, defaultLimit, Limit, limitParameter, LinkHeader } from "./Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion } from "./Problems.ts"
+import { UserLimit } from "./RateLimits.ts"
 import { bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
@@ -159,7 +160,7 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
     ),
   canonical.complete,
   canonical.restore
-).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
+).middleware(UserLimit).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
   title: "Tasks",
   description: "The tasks of the user of the access token."
 })) {}
@@ -190,8 +191,8 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   ),
   scoped.complete,
   scoped.restore
-).middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/tasks")
-  .annotateMerge(OpenApi.annotations({
+).middleware(UserLimit).middleware(OwnPath).middleware(Authorization).middleware(NotReserved)
+  .prefix("/api/:user_id/tasks").annotateMerge(OpenApi.annotations({
     title: "Tasks (user-scoped paths)",
     description: "The same tasks, under the user's id."
   })) {}

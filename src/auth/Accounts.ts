@@ -16,15 +16,17 @@ import {
   ValidationFailed,
   WrongPassword
 } from "../api/Problems.ts"
+import type { LimitReached } from "../api/RateLimits.ts"
 import type { ExternalToken } from "../domain/Identity.ts"
 import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
 import { transaction } from "../database/Transaction.ts"
 import { toTheEnd } from "../database/ToTheEnd.ts"
+import { Limits } from "../limits/Limits.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { type PasswordHash, Passwords } from "./Passwords.ts"
 import { Sessions } from "./Sessions.ts"
 import { SessionsRepo } from "./SessionsRepo.ts"
-import { UsersRepo } from "./UsersRepo.ts"
+import { type LoginName, loginNameKey, UsersRepo } from "./UsersRepo.ts"
 
 /** Seconds for which a token shows that its user has just logged in at the issuer. */
 const maximumAge = 300
@@ -43,7 +45,7 @@ const passwordRequired = Effect.suspend(() =>
 const decodeEmail = Schema.decodeUnknownOption(Email)
 
 /** What a login name means. Usernames have no `@`, so one that has is an address. */
-const loginName = (credentials: Credentials): { readonly email: string } | { readonly username: string } => {
+const loginName = (credentials: Credentials): LoginName => {
   if ("username" in credentials) return { username: credentials.username }
   const text = "email" in credentials ? credentials.email : credentials.username_or_email
   if (!("email" in credentials) && !text.includes("@")) return { username: text }
@@ -73,7 +75,7 @@ export class Accounts extends Context.Service<Accounts, {
     registration: Registration
   ) => Effect.Effect<Login, EmailTaken | UsernameTaken | ValidationFailed | PasswordCompromised | Overloaded>
   /** Tells nobody whether the account exists: not by the answer, and not by the time it takes. */
-  readonly login: (credentials: Credentials) => Effect.Effect<Login, InvalidCredentials | Overloaded>
+  readonly login: (credentials: Credentials) => Effect.Effect<Login, InvalidCredentials | Overloaded | LimitReached>
   readonly get: (id: UserId) => Effect.Effect<User, TokenInvalid>
   readonly update: (id: UserId, patch: UserPatch) => Effect.Effect<User, UsernameTaken | TokenInvalid>
   /** Changes the password and ends every other session. */
@@ -83,13 +85,22 @@ export class Accounts extends Context.Service<Accounts, {
     next: string
   ) => Effect.Effect<
     void,
-    WrongPassword | ValidationFailed | PasswordCompromised | Overloaded | TokenInvalid | ExternalAccount
+    | WrongPassword
+    | ValidationFailed
+    | PasswordCompromised
+    | Overloaded
+    | TokenInvalid
+    | ExternalAccount
+    | LimitReached
   >
   /** Needs the password, or of a user without one a token that was issued within 5 minutes (RFC 9470). */
   readonly remove: (
     user: CurrentUser["Service"],
     password: string | undefined
-  ) => Effect.Effect<void, WrongPassword | Overloaded | ValidationFailed | TokenTooOld | TokenInvalid>
+  ) => Effect.Effect<
+    void,
+    WrongPassword | Overloaded | ValidationFailed | TokenTooOld | TokenInvalid | LimitReached
+  >
 }>()("tasks-api/auth/Accounts") {
   static readonly layer = Layer.effect(
     Accounts,
@@ -99,10 +110,23 @@ export class Accounts extends Context.Service<Accounts, {
       const sessions = yield* Sessions
       const sessionsRepo = yield* SessionsRepo
       const passwords = yield* Passwords
+      const limits = yield* Limits
 
       const inTransaction = transaction(sql)
 
-      const confirm = Effect.fnUntraced(function* ({ id, sessionId }: CurrentUser["Service"], password: string) {
+      /**
+       * Limits how often a password is guessed for a login name: before the account is looked up, so that it makes no
+       * difference whether there is one. A username is a name of its own: if it shared the limit of its account's
+       * address, whoever uses up the one could see by the other that the account exists.
+       */
+      const guessing = <A, E extends { readonly _tag: string }>(name: LoginName, check: Effect.Effect<A, E>) =>
+        limits.failures(
+          "login",
+          { account: loginNameKey(name) },
+          ({ _tag }: E) => _tag === "invalid_credentials" || _tag === "wrong_password"
+        )(check)
+
+      const compare = Effect.fnUntraced(function* ({ id, sessionId }: CurrentUser["Service"], password: string) {
         const stored = yield* users.passwordHash(id)
         // the account was deleted meanwhile
         if (stored === undefined) return yield* new TokenInvalid()
@@ -112,6 +136,22 @@ export class Accounts extends Context.Service<Accounts, {
           return yield* new WrongPassword()
         }
         return stored
+      })
+
+      /** The password of somebody who is logged in; wrong ones count together with logins by the address. */
+      const confirm = Effect.fnUntraced(function* (user: CurrentUser["Service"], password: string) {
+        const email = (yield* users.get(user.id))?.email
+        return yield* guessing(email == null ? { username: user.id } : { email }, compare(user, password))
+      })
+
+      const authenticate = Effect.fnUntraced(function* (name: LoginName, password: string) {
+        const found = yield* users.findByLoginName(name)
+        const { outdated, valid } = yield* passwords.verify(password, found?.passwordHash)
+        if (!valid || found?.passwordHash === undefined) {
+          yield* securityEvent("login_failed", found?.user.id ?? null)
+          return yield* new InvalidCredentials()
+        }
+        return { user: found.user, passwordHash: found.passwordHash, outdated }
       })
 
       /** Stronger parameters reach old hashes when their passwords are next known. */
@@ -139,13 +179,8 @@ export class Accounts extends Context.Service<Accounts, {
         }),
         login: retrying(
           Effect.fn("Accounts.login")(function* (credentials: Credentials) {
-            const found = yield* users.findByLoginName(loginName(credentials))
-            const { outdated, valid } = yield* passwords.verify(credentials.password, found?.passwordHash)
-            if (!valid || found?.passwordHash === undefined) {
-              yield* securityEvent("login_failed", found?.user.id ?? null)
-              return yield* new InvalidCredentials()
-            }
-            const { passwordHash, user } = found
+            const name = loginName(credentials)
+            const { outdated, passwordHash, user } = yield* guessing(name, authenticate(name, credentials.password))
             const tokens = yield* inTransaction(Effect.gen(function* () {
               const tokens = yield* sessions.start(user.id)
               // a password that was changed meanwhile has ended every session: this one must not outlive that

@@ -11,6 +11,7 @@ import { TokenMissing } from "../api/Problems.ts"
 import type { SessionId } from "../domain/Session.ts"
 import type { UserPatch } from "../domain/User.ts"
 import { Accounts } from "./Accounts.ts"
+import { Limits } from "../limits/Limits.ts"
 import { hasSeveralAuthorizations } from "./AuthorizationLayer.ts"
 import { Exports } from "./Exports.ts"
 import { Sessions } from "./Sessions.ts"
@@ -22,6 +23,7 @@ const handlers = Effect.gen(function* () {
   const accounts = yield* Accounts
   const exports = yield* Exports
   const sessions = yield* Sessions
+  const limits = yield* Limits
 
   const register = ({ payload }: { readonly payload: Registration }) =>
     Effect.map(accounts.register(payload), (login) => ({ message: "User created successfully" as const, ...login }))
@@ -34,8 +36,13 @@ const handlers = Effect.gen(function* () {
       sessions.refresh(payload.refresh_token),
     token: Effect.fnUntraced(function* ({ payload }: { readonly payload: TokenRequest }) {
       if (payload.grant_type === "refresh_token") {
-        return yield* Effect.mapError(sessions.refresh(payload.refresh_token), ({ code }) => invalidGrant(code))
+        return yield* Effect.mapError(
+          sessions.refresh(payload.refresh_token),
+          (error) => error._tag === "rate_limited" ? error : invalidGrant(error.code)
+        )
       }
+      // only now is it known that this is a login
+      yield* limits.charge("login_attempts")
       const credentials = { username_or_email: payload.username, password: payload.password }
       return yield* Effect.catchTag(
         accounts.login(credentials),
@@ -54,6 +61,7 @@ const handlers = Effect.gen(function* () {
       const user = payload.refresh_token !== undefined
         ? yield* sessions.ofRefreshToken(payload.refresh_token)
         : yield* sessions.ofAccessToken(bearer ?? "")
+      yield* limits.charge("logout", { user: user.id })
       yield* sessions.logout(user, query.scope ?? "local")
     }),
     me: () => Effect.flatMap(CurrentUser, (user) => accounts.get(user.id)),

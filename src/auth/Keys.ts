@@ -12,6 +12,7 @@ export interface KeySet {
   readonly refreshKeyId: number
   readonly refreshToken: Uint8Array
   readonly cursor: Uint8Array
+  readonly limits: Uint8Array
 }
 
 const derive = (secret: string, purpose: string, bytes: number) =>
@@ -20,7 +21,8 @@ const derive = (secret: string, purpose: string, bytes: number) =>
 const keySet = (secret: string): KeySet => ({
   refreshKeyId: derive(secret, "key id", 8)[0]!,
   refreshToken: derive(secret, "refresh token", 32),
-  cursor: derive(secret, "cursor", 32)
+  cursor: derive(secret, "cursor", 32),
+  limits: derive(secret, "limits", 32)
 })
 
 /** Names a secret in tokens without telling anything about it. */

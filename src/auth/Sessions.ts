@@ -13,10 +13,12 @@ import {
   TokenExpired,
   TokenInvalid
 } from "../api/Problems.ts"
+import type { LimitReached } from "../api/RateLimits.ts"
 import { type Session, SessionId } from "../domain/Session.ts"
 import { toTheEnd } from "../database/ToTheEnd.ts"
 import type { UserId } from "../domain/User.ts"
 import { RequestInfo } from "../http/RequestInfo.ts"
+import { Limits } from "../limits/Limits.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { AccessTokens } from "./AccessTokens.ts"
 import { ExternalSessions } from "./ExternalSessions.ts"
@@ -42,7 +44,7 @@ export class Sessions extends Context.Service<Sessions, {
    */
   readonly refresh: (
     refreshToken: string
-  ) => Effect.Effect<Tokens, InvalidRefreshToken | RefreshTokenReused | SessionRevoked | SessionExpired>
+  ) => Effect.Effect<Tokens, InvalidRefreshToken | RefreshTokenReused | SessionRevoked | SessionExpired | LimitReached>
   /** The login that a genuine refresh token belongs to, of whatever generation and state. */
   readonly ofRefreshToken: (
     refreshToken: string
@@ -70,6 +72,7 @@ export class Sessions extends Context.Service<Sessions, {
       const live = yield* LiveSessions
       const accessTokens = yield* AccessTokens
       const refreshTokens = yield* RefreshTokens
+      const limits = yield* Limits
 
       const issue = Effect.fnUntraced(function* (
         userId: UserId,
@@ -135,6 +138,8 @@ export class Sessions extends Context.Service<Sessions, {
         }),
         refresh: Effect.fn("Sessions.refresh")(function* (refreshToken) {
           const { generation, salt, sessionId, userId } = yield* genuine(refreshToken)
+          // only by a genuine token: nobody else can use up a session's limit
+          yield* limits.charge("refresh", { session: sessionId, user: userId })
           // spent or revoked wholly, even when the client goes away meanwhile
           const outcome = yield* toTheEnd(Effect.gen(function* () {
             const advanced = yield* repo.advance(userId, sessionId, generation)

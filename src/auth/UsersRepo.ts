@@ -37,6 +37,13 @@ const toUser = (row: UserRow): User => ({
 const key = (text: string | null | undefined): string | null =>
   text?.normalize("NFKC").toLowerCase().toUpperCase().toLowerCase().normalize("NFKC") ?? null
 
+/** What a user types to log in: an address, or a username. */
+export type LoginName = { readonly email: string } | { readonly username: string }
+
+/** One text for all spellings of a login name that mean the same account. */
+export const loginNameKey = (name: LoginName): string =>
+  "email" in name ? `email ${key(name.email)}` : `username ${key(name.username)}`
+
 export interface NewUser {
   readonly id: UserId
   readonly email: string
@@ -51,7 +58,7 @@ export class UsersRepo extends Context.Service<UsersRepo, {
   readonly get: (id: UserId) => Effect.Effect<User | undefined>
   /** The account that a login name means: an address where it has an `@`, a username otherwise. */
   readonly findByLoginName: (
-    name: { readonly email: string } | { readonly username: string }
+    name: LoginName
   ) => Effect.Effect<{ readonly user: User; readonly passwordHash: PasswordHash | undefined } | undefined>
   readonly passwordHash: (id: UserId) => Effect.Effect<PasswordHash | undefined>
   /** Replaces a hash; false where it is no longer the one that was read. */

@@ -16,6 +16,7 @@ export type SecurityEvent =
   | "account_deleted"
   | "exported"
   | "forbidden"
+  | "rate_limited"
 
 /**
  * One log line with who, what, and from where; the time and the request's id come with every line. `userId` is null

@@ -164,7 +164,7 @@ it("is documented with its errors and without those it can't answer with", async
   for (const base of bases) {
     const { requestBody, responses } = json.paths[`${base}/token`].post
     expect(Object.keys(requestBody.content)).toEqual([form["content-type"]])
-    expect(Object.keys(responses).sort()).toEqual(["200", "400", "403", "404", "413", "415", "500", "503"])
+    expect(Object.keys(responses).sort()).toEqual(["200", "400", "403", "404", "413", "415", "429", "500", "503"])
     expect(responses[400].content).toEqual({
       "application/json": { schema: { $ref: "#/components/schemas/OAuthError" } }
     })

@@ -126,6 +126,7 @@ describe("the OpenAPI document", () => {
       const expected: Record<string, ReadonlyArray<string>> = {
         401: ["token_missing", "token_invalid", "token_expired", "session_revoked", "session_expired"],
         422: ["validation_failed"],
+        429: ["rate_limited"],
         500: ["internal"],
         503: ["database_unavailable"],
         ...(path.includes("{user_id}") ? { 403: ["forbidden"] } : {}),
@@ -174,8 +175,19 @@ describe("the OpenAPI document", () => {
     for (const base of bases) {
       expect(headers("post", base, 201)).toEqual(expect.arrayContaining(["etag", "location"]))
       expect(headers("get", base, 200)).toContain("link")
+      expect(headers("get", base, 429)).toEqual(
+        expect.arrayContaining(["ratelimit", "ratelimit-policy", "retry-after"])
+      )
       expect(headers("get", `${base}/{id}`, 200)).toContain("etag")
       expect(headers("patch", `${base}/{id}`, 200)).toContain("etag")
+    }
+  })
+
+  it("has 429 wherever somebody is limited", () => {
+    for (const { path, method, operation } of operations()) {
+      const codes = codesIn(operation["responses"]["429"])
+      expect({ path, method, codes: [...codes] })
+        .toEqual({ path, method, codes: path.startsWith("/api/") ? ["rate_limited"] : [] })
     }
   })
 

@@ -64,6 +64,8 @@ const defaults = {
   corsOrigins: [],
   trustedProxies: [],
   requireHttps: false,
+  rateLimits: true,
+  redisUrl: undefined,
   workers: 1,
   requireIfMatch: false,
   logFormat: process.stdout.isTTY ? "pretty" : "json",
@@ -101,6 +103,10 @@ const accepted: ReadonlyArray<readonly [name: string, value: string, changed: Pa
   }],
   ["REQUIRE_HTTPS", "true", { requireHttps: true }],
   ["REQUIRE_IF_MATCH", "true", { requireIfMatch: true }],
+  ["RATE_LIMITS", "on", {}],
+  ["RATE_LIMITS", "off", { rateLimits: false }],
+  ["REDIS_URL", "redis://:hunter2@localhost:6380/1", { redisUrl: "redis://:hunter2@localhost:6380/1" }],
+  ["REDIS_URL", "rediss://redis.example.com", { redisUrl: "rediss://redis.example.com" }],
   ["LOG_FORMAT", "pretty", { logFormat: "pretty" }],
   ["LOG_FORMAT", "json", { logFormat: "json" }],
   ["LOG_LEVEL", "trace", { logLevel: "Trace" }],
@@ -129,6 +135,8 @@ const refused: ReadonlyArray<readonly [name: string, ...values: ReadonlyArray<st
   ["REQUIRE_IF_MATCH", "maybe"],
   ["BETTER_AUTH_HS256", "yes", "1"],
   ["LOCAL_ACCOUNTS", "no", "0"],
+  ["RATE_LIMITS", "false", "0", "OFF"],
+  ["REDIS_URL", "localhost:6379", "http://:hunter2@redis.example.com", "redis.example.com"],
   ["LOG_FORMAT", "xml"],
   ["LOG_LEVEL", "verbose", "Info", "none"]
 ]
@@ -186,10 +194,26 @@ describe("a setting", () => {
   })
 
   it.each([
-    ["OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"],
-    ["REDIS_URL", "redis://localhost"]
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"]
   ])("%s, which this version can't honour, is refused rather than ignored", async (name, value) => {
     expect(await faultsOf({ [name]: value })).toEqual([expect.stringMatching(`^${name}: `)])
+  })
+
+  it("RATE_LIMITS can't be off in production", async () => {
+    expect(await faultsOf({ APP_ENV: "production", RATE_LIMITS: "off" })).toEqual([
+      expect.stringMatching(/^RATE_LIMITS: .*production/)
+    ])
+  })
+
+  it("WORKERS need limits that they share in production, and a database that they share anywhere", async () => {
+    const several = { DATABASE_URL: databaseUrl, WORKERS: "2" }
+    const production = { ...several, APP_ENV: "production" }
+    expect(await faultsOf(production)).toEqual([expect.stringMatching(/^WORKERS: .*REDIS_URL/)])
+    expect(await settingsOf({ ...production, REDIS_URL: "redis://localhost" })).toMatchObject({ workers: 2 })
+    expect(await settingsOf(several)).toMatchObject({ workers: 2 })
+    expect(await faultsOf({ WORKERS: "2", REDIS_URL: "redis://localhost" })).toEqual([
+      expect.stringMatching(/^WORKERS: .*DATABASE_URL/)
+    ])
   })
 
   it("does not hide the faults of another one", async () => {
@@ -376,7 +400,8 @@ describe("a setting", () => {
     const settings = await settingsOf({
       DATABASE_URL: databaseUrl,
       JWT_SECRET_PREVIOUS: `${secret}-old`,
-      METRICS_TOKEN: "hunter2"
+      METRICS_TOKEN: "hunter2",
+      REDIS_URL: "redis://:hunter2@localhost"
     })
     for (const text of [JSON.stringify(settings), String(Object.values(settings))]) {
       expect(text).not.toContain("hunter2")

@@ -87,7 +87,13 @@ export const launch = (script: string, env: Record<string, string>, finished: Fi
   const args = "Deno" in globalThis ? ["run", "-A", script] : [script]
   const child: ChildProcess = spawn(process.execPath, args, {
     cwd: root,
-    env: { ...inherited, LOG_FORMAT: "json", ...env },
+    env: {
+      ...inherited,
+      LOG_FORMAT: "json",
+      // which production refuses
+      ...(env["APP_ENV"] !== "production" && { RATE_LIMITS: "off" }),
+      ...env
+    },
     stdio: ["ignore", "pipe", "pipe"]
   })
   let stdout = ""

@@ -100,6 +100,7 @@ const makeServer = (env: Record<string, string>) => {
         PORT: "0",
         JWT_SECRET: secret,
         LOG_FORMAT: "json",
+        RATE_LIMITS: "off",
         ...("url" in place && { DATABASE_URL: place.url }),
         ...env,
         ...added
