@@ -98,6 +98,7 @@ export const source = (dataDir: string): Target => ({
   install: [],
   installed: undefined,
   command: runtime("src/main.ts"),
-  env: { DATA_DIR: dataDir },
+  // a load is more than one user may ask for
+  env: { DATA_DIR: dataDir, RATE_LIMITS: "off" },
   isUpOnAnyAnswer: false
 })
