@@ -1,11 +1,10 @@
 /** Every environment variable, read once and checked before anything starts. */
 import { Context, Data, Duration, Effect, Layer, Option, Redacted, Result, Schema } from "effect"
 import * as IpNetwork from "effect/net/IpNetwork"
-import { randomBytes } from "node:crypto"
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { readFileSync } from "node:fs"
 import process from "node:process"
-import { readSigningKeys, type SigningJwk } from "./auth/JsonWebKeys.ts"
+import { readSigningKeys, type SigningJwk } from "./auth/SigningKeys.ts"
+import { generatedSecret, weakness } from "./auth/Secrets.ts"
 import { readIssuers, type TrustedIssuer } from "./auth/TrustedIssuers.ts"
 
 /** What the process needs to know from outside. Durations are Effect's, secrets are redacted. */
@@ -87,25 +86,8 @@ const readable = (file: string): string | undefined => {
   }
 }
 
-const weakSecrets = ["changethis", "changeme", "secret", "password", "default", "example", "your-secret", "test"]
-
-/** Why these bytes are no key for HS256 (RFC 7518 3.2 asks for at least 256 bits), or undefined. */
-const weakness = (secret: string): string | undefined => {
-  if (new TextEncoder().encode(secret).length < 32) {
-    return "must have at least 32 bytes; `openssl rand -hex 32` makes one"
-  }
-  const letters = secret.toLowerCase().replace(/[^a-z]/g, "")
-  const repeated = new Set(secret).size < 8
-  return repeated ||
-      weakSecrets.some((weak) => letters.replaceAll(weak.replace(/[^a-z]/g, ""), "").length === 0 && letters !== "")
-    ? "is easy to guess; `openssl rand -hex 32` makes a good one"
-    : undefined
-}
-
 /** Names of the contract that this version does not implement: refused, since ignoring them could be unsafe. */
-const notYet = [
-  "OTEL_EXPORTER_OTLP_ENDPOINT"
-]
+const notYet = ["OTEL_EXPORTER_OTLP_ENDPOINT"]
 
 /** Settings from an environment; fails with every fault at once. */
 export const read = Effect.fnUntraced(function* (environment: Environment) {
@@ -285,25 +267,12 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     metricsToken: text("METRICS_TOKEN") === undefined ? undefined : Redacted.make(text("METRICS_TOKEN")!)
   }
   if (faults.length > 0) return yield* new InvalidSettings({ faults })
-  return Settings.of({ ...settings, jwtSecret: Redacted.make(secret ?? (yield* generatedSecret(dataDir))) })
+  const jwtSecret = secret ??
+    (yield* Effect.mapError(
+      generatedSecret(dataDir),
+      (fault) => new InvalidSettings({ faults: [`DATA_DIR: ${fault}`] })
+    ))
+  return Settings.of({ ...settings, jwtSecret: Redacted.make(jwtSecret) })
 })
 
 const logLevels = { trace: "Trace", debug: "Debug", info: "Info", warn: "Warn", error: "Error" } as const
-
-/** The secret of a development server, made once and kept beside its data, so that a restart logs nobody out. */
-const generatedSecret = (dataDir: string): Effect.Effect<string, InvalidSettings> => {
-  const fault = (text: string) => new InvalidSettings({ faults: [`DATA_DIR: ${text}`] })
-  return Effect.try({
-    try: () => {
-      const file = join(dataDir, "jwt-secret")
-      mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-      if (!existsSync(file)) writeFileSync(file, randomBytes(32).toString("hex"), { mode: 0o600 })
-      return readFileSync(file, "utf8")
-    },
-    catch: () => fault("must be a directory where the file jwt-secret can be made and read")
-  }).pipe(Effect.filterOrFail(
-    // a crash or a full disk can leave it empty, and whoever knows a weak one signs tokens of any user
-    (secret) => weakness(secret) === undefined,
-    () => fault("its file jwt-secret is damaged; without it, the next start makes a new one")
-  ))
-}

@@ -9,9 +9,7 @@ import { SqlClient, type Statement } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
 import { Overloaded, TokenInvalid } from "../api/Problems.ts"
 import { transaction } from "../database/Transaction.ts"
-import type { StoredAnswer, StoredIdentity, StoredOccurrence, StoredSession } from "../domain/Export.ts"
-import { SessionId } from "../domain/Session.ts"
-import { Task, TaskId } from "../domain/Task.ts"
+import { Task } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { taskColumns, type TaskRow, toTask } from "../tasks/TaskRow.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
@@ -34,52 +32,8 @@ export interface ExportFile {
   readonly content: Readable
 }
 
-interface SessionRow extends
-  Omit<
-    StoredSession,
-    "id" | "rotated_at" | "revoked_at" | "created_at" | "last_used_at" | "expires_at" | "absolute_expires_at"
-  > {
-  readonly id: string
-  readonly rotated_at: Date | null
-  readonly revoked_at: Date | null
-  readonly created_at: Date
-  readonly last_used_at: Date
-  readonly expires_at: Date
-  readonly absolute_expires_at: Date
-}
-
-const toSession = (row: SessionRow): StoredSession => ({
-  ...row,
-  id: SessionId.make(row.id, { disableChecks: true }),
-  rotated_at: row.rotated_at?.toISOString() ?? null,
-  revoked_at: row.revoked_at?.toISOString() ?? null,
-  created_at: row.created_at.toISOString(),
-  last_used_at: row.last_used_at.toISOString(),
-  expires_at: row.expires_at.toISOString(),
-  absolute_expires_at: row.absolute_expires_at.toISOString()
-})
-
-type Created<Stored extends { readonly created_at: string }> = Omit<Stored, "created_at"> & {
-  readonly created_at: Date
-}
-
-const toCreated = <Stored extends { readonly created_at: string }>(row: Created<Stored>) => ({
-  ...row,
-  created_at: row.created_at.toISOString()
-})
-
-interface OccurrenceRow extends Omit<StoredOccurrence, "task_id" | "due_at" | "completed_at"> {
-  readonly task_id: string
-  readonly due_at: Date
-  readonly completed_at: Date
-}
-
-const toOccurrence = (row: OccurrenceRow): StoredOccurrence => ({
-  ...row,
-  task_id: TaskId.make(row.task_id, { disableChecks: true }),
-  due_at: row.due_at.toISOString(),
-  completed_at: row.completed_at.toISOString()
-})
+/** Instants are written as JSON writes a date, which is how the contract shows them. */
+const encodeRow = (row: object) => JSON.stringify(row)
 
 const encodeTask = Schema.encodeSync(Schema.fromJsonString(Task))
 
@@ -168,18 +122,18 @@ export class Exports extends Context.Service<Exports, {
         yield* writeRows(
           file,
           "identities",
-          sql<Created<StoredIdentity>>`
+          sql`
           select issuer, subject, created_at from identities where user_id = ${id} order by issuer, subject`,
-          (row) => JSON.stringify(toCreated(row))
+          encodeRow
         )
         yield* writeRows(
           file,
           "sessions",
-          sql<SessionRow>`
+          sql`
           select id, generation, rotated_at, revoked_at, revoked_reason, created_at, last_used_at, expires_at,
             absolute_expires_at, user_agent, ip
           from sessions where user_id = ${id} order by id`,
-          (row) => JSON.stringify(toSession(row))
+          encodeRow
         )
         yield* writeRows(
           file,
@@ -190,17 +144,17 @@ export class Exports extends Context.Service<Exports, {
         yield* writeRows(
           file,
           "task_occurrences",
-          sql<OccurrenceRow>`
+          sql`
           select task_id, version, occurrence::text, due_at, completed_at
           from task_occurrences where user_id = ${id} order by task_id, version`,
-          (row) => JSON.stringify(toOccurrence(row))
+          encodeRow
         )
         yield* writeRows(
           file,
           "idempotency_keys",
-          sql<Created<StoredAnswer>>`
+          sql`
           select key, status, headers, body, created_at from idempotency_keys where user_id = ${id} order by key`,
-          (row) => JSON.stringify(toCreated(row))
+          encodeRow
         )
         yield* Effect.promise(() => file.writeFile("}\n"))
         return exportedAt

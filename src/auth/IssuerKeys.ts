@@ -1,6 +1,7 @@
 /** The keys that an issuer publishes, kept through the times when it can't be reached. */
 import { Clock, Data, Deferred, Effect, Schedule, type Scope } from "effect"
-import { type PublicAlgorithm, type VerificationKey, verificationKeys } from "./JsonWebKeys.ts"
+import type { PublicAlgorithm, VerificationKey } from "./JsonWebKeys.ts"
+import { verificationKeys } from "./PublishedKeys.ts"
 
 /** Milliseconds that an issuer has for its answer. */
 const patience = 3_000

@@ -4,7 +4,8 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import type { CryptoKey } from "jose"
 import type { PublicJwk } from "../api/SystemApi.ts"
 import { Settings } from "../Settings.ts"
-import { importFor, secretKey, type SigningJwk, type VerificationKey } from "./JsonWebKeys.ts"
+import { importFor, secretKey, type VerificationKey } from "./JsonWebKeys.ts"
+import type { SigningJwk } from "./SigningKeys.ts"
 
 /** What is derived from one secret (HKDF-SHA-256, RFC 5869), so that no key is used for two purposes. */
 export interface KeySet {

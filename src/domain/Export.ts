@@ -19,11 +19,9 @@ export const StoredSession = Schema.Struct({
   user_agent: Schema.NullOr(Schema.String),
   ip: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "StoredSession" })
-export type StoredSession = typeof StoredSession.Type
 
 /** Where an account of an external issuer comes from. */
 export const StoredIdentity = Schema.Struct({ issuer: Schema.String, subject: Schema.String, created_at: Instant })
-export type StoredIdentity = typeof StoredIdentity.Type
 
 /** One completion of a recurring task. */
 export const StoredOccurrence = Schema.Struct({
@@ -33,7 +31,6 @@ export const StoredOccurrence = Schema.Struct({
   due_at: Instant,
   completed_at: Instant
 })
-export type StoredOccurrence = typeof StoredOccurrence.Type
 
 /** The answer that is kept for a retry with an `Idempotency-Key`. */
 export const StoredAnswer = Schema.Struct({
@@ -43,7 +40,6 @@ export const StoredAnswer = Schema.Struct({
   body: Schema.String,
   created_at: Instant
 })
-export type StoredAnswer = typeof StoredAnswer.Type
 
 /** All of it at one moment; `tasks` has the deleted ones too, as long as they are kept. */
 export const Export = Schema.Struct({

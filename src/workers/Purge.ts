@@ -1,6 +1,6 @@
 /** Takes away what has had its time. Any number of instances may do so at once. */
 import { Context, Effect, Layer } from "effect"
-import { SqlClient } from "effect/sql"
+import { SqlClient, type Statement } from "effect/sql"
 import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
 import { keyLifetime } from "../http/IdempotencyLayer.ts"
@@ -80,42 +80,29 @@ export class Purge extends Context.Service<Purge, {
           }))
       )
 
-      const idempotencyKeys = forUsers(
-        Effect.orDie(sql<{ readonly user_id: UserId }>`
-          select distinct user_id from idempotency_keys
-          where created_at < now() - ${keyLifetime}::interval limit ${usersAtOnce}`),
-        (userId) =>
-          sql`
-          delete from idempotency_keys where user_id = ${userId} and key in (
-            select key from idempotency_keys where user_id = ${userId} and created_at < now() - ${keyLifetime}::interval
-            limit ${rowsAtOnce} for update skip locked)
-          returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
-      )
+      /** Rows that nothing is ordered by: a writer that has one at the moment keeps it until the next run. */
+      const rowsOf = (table: string, key: string, isOver: Statement.Fragment) => {
+        const [rows, id] = [sql.literal(table), sql.literal(key)]
+        return forUsers(
+          Effect.orDie(sql<{ readonly user_id: UserId }>`
+            select distinct user_id from ${rows} where ${isOver} limit ${usersAtOnce}`),
+          (userId) =>
+            sql`
+            delete from ${rows} where user_id = ${userId} and ${id} in (
+              select ${id} from ${rows} where user_id = ${userId} and ${isOver}
+              limit ${rowsAtOnce} for update skip locked)
+            returning 1`.pipe(Effect.map((gone) => gone.length), Effect.orDie)
+        )
+      }
 
-      const sessions = forUsers(
-        Effect.orDie(sql<{ readonly user_id: UserId }>`
-          select distinct user_id from sessions
-          where least(revoked_at, expires_at) < now() - ${endedSessionLifetime}::interval limit ${usersAtOnce}`),
-        (userId) =>
-          sql`
-          delete from sessions where user_id = ${userId} and id in (
-            select id from sessions
-            where user_id = ${userId} and least(revoked_at, expires_at) < now() - ${endedSessionLifetime}::interval
-            limit ${rowsAtOnce} for update skip locked)
-          returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
+      const idempotencyKeys = rowsOf("idempotency_keys", "key", sql`created_at < now() - ${keyLifetime}::interval`)
+      const sessions = rowsOf(
+        "sessions",
+        "id",
+        sql`least(revoked_at, expires_at) < now() - ${endedSessionLifetime}::interval`
       )
-
       // these outlive their users: no other row of theirs can be relied on
-      const revokedTokens = forUsers(
-        Effect.orDie(sql<{ readonly user_id: UserId }>`
-          select distinct user_id from revoked_tokens where expires_at < now() limit ${usersAtOnce}`),
-        (userId) =>
-          sql`
-          delete from revoked_tokens where user_id = ${userId} and token_hash in (
-            select token_hash from revoked_tokens where user_id = ${userId} and expires_at < now()
-            limit ${rowsAtOnce} for update skip locked)
-          returning 1`.pipe(Effect.map((rows) => rows.length), Effect.orDie)
-      )
+      const revokedTokens = rowsOf("revoked_tokens", "token_hash", sql`expires_at < now()`)
 
       return Purge.of({
         run: Effect.all({ tombstones, idempotencyKeys, sessions, revokedTokens }).pipe(

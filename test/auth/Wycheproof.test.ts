@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import process from "node:process"
 import { describe, expect, it } from "vitest"
-import { publicAlgorithms, secretKey, type VerificationKey, verificationKeys } from "../../src/auth/JsonWebKeys.ts"
+import { publicAlgorithms, secretKey, type VerificationKey } from "../../src/auth/JsonWebKeys.ts"
+import { verificationKeys } from "../../src/auth/PublishedKeys.ts"
 import { verifySignature } from "../../src/auth/SignedTokens.ts"
 
 /** A folder with the vectors as they are published; they are no part of this project. */
