@@ -57,7 +57,7 @@ const download = async (uri: string, signal: AbortSignal): Promise<string> => {
     // what another host says of itself is not what the setting says
     redirect: "manual",
     headers: { accept: "application/jwk-set+json, application/json" },
-    signal: AbortSignal.any([signal, AbortSignal.timeout(patience)])
+    signal
   })
   if (response.status !== 200) {
     await response.body?.cancel()
@@ -80,7 +80,13 @@ export const issuerKeys = Effect.fnUntraced(function* (
   let awaited: Deferred.Deferred<void> | undefined
 
   const load = Effect.gen(function* () {
-    const answer = yield* attempt((signal) => download(uri, signal))
+    // not by a signal alone: Deno may forget that of a request that has the head of its answer (denoland/deno#29075)
+    const answer = yield* attempt((signal) => download(uri, signal)).pipe(
+      Effect.timeoutOrElse({
+        duration: patience,
+        orElse: () => Effect.fail(new KeysUnavailable({ reason: `no whole answer within ${patience} ms` }))
+      })
+    )
     // equal keys stay the same objects, so that what was verified with them needs not be verified again
     if (answer !== text) {
       const found = yield* attempt(async () => await verificationKeys(JSON.parse(answer), algorithms))
