@@ -35,3 +35,6 @@ export const Cursor = Schema.String
 export const LinkHeader = Schema.String.annotate({
   description: 'RFC 8288: the next page as rel="next", while there is one'
 })
+
+/** How many there are on all pages together, where `count=exact` asks for it. */
+export const TotalCountHeader = Schema.FiniteFromString.annotate({ description: "how many tasks all pages have" })

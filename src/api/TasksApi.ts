@@ -7,9 +7,10 @@ import { Task, TaskCreate, TaskId, TaskPatch, TaskReplace, TaskUpdate } from "..
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
-import { Cursor, defaultLimit, Limit, limitParameter, LinkHeader } from "./Pagination.ts"
+import { defaultLimit, limitParameter, LinkHeader, TotalCountHeader } from "./Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion } from "./Problems.ts"
 import { UserLimit } from "./RateLimits.ts"
+import { ListQuery } from "./TaskListQuery.ts"
 import { bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
@@ -53,14 +54,6 @@ const ifNoneMatch = {
   }))
 }
 
-export const ListQuery = closed({
-  completed: Schema.optionalKey(Schema.Literals(["true", "false"])),
-  sort: Schema.optionalKey(Schema.Literals(["created_at", "-created_at"])),
-  limit: Schema.optionalKey(Limit),
-  cursor: Schema.optionalKey(Cursor)
-})
-export type ListQuery = typeof ListQuery.Type
-
 const preconditions = [StaleVersion, IfMatchRequired] as const
 const TaskMergePatch = TaskPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
   .annotate({ identifier: "TaskMergePatch" })
@@ -75,7 +68,10 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
     list: HttpApiEndpoint.get("list", "/", {
       params: scope,
       query: ListQuery,
-      success: HttpApiSchema.WithHeaders(Schema.Array(Task), { link: Schema.optionalKey(LinkHeader) }),
+      success: HttpApiSchema.WithHeaders(Schema.Array(Task), {
+        link: Schema.optionalKey(LinkHeader),
+        "x-total-count": Schema.optionalKey(TotalCountHeader)
+      }),
       error: InvalidCursor
     }).annotateMerge(limitParameter(100, defaultLimit)).annotateMerge(
       summary("List tasks", "Newest first, in pages; `Link` carries the next one.")

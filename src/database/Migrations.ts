@@ -5,6 +5,7 @@ import createUsers from "../../migrations/0001_create_users.ts"
 import createTasks from "../../migrations/0002_create_tasks.ts"
 import indexPurges from "../../migrations/0003_index_purges.ts"
 import indexSessions from "../../migrations/0004_index_sessions.ts"
+import findTasks from "../../migrations/0005_find_tasks.ts"
 import { Settings } from "../Settings.ts"
 import { directLayer } from "./Database.ts"
 
@@ -12,7 +13,8 @@ const loader = Migrator.fromRecord({
   "0001_create_users": createUsers,
   "0002_create_tasks": createTasks,
   "0003_index_purges": indexPurges,
-  "0004_index_sessions": indexSessions
+  "0004_index_sessions": indexSessions,
+  "0005_find_tasks": findTasks
 })
 
 /** Any number that is this application's own. */

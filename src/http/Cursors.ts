@@ -14,7 +14,7 @@ const mac = (keys: KeySet, userId: UserId, list: string, position: Uint8Array) =
 
 export class Cursors extends Context.Service<Cursors, {
   /** `list` tells one filter and sort from every other. */
-  readonly make: (userId: UserId, list: string, position: ReadonlyArray<string | number>) => string
+  readonly make: (userId: UserId, list: string, position: ReadonlyArray<string | number | null>) => string
   /** Fails with `invalid_cursor` for one that was changed, or made for another user or list; the schema reads JSON. */
   readonly read: <Position>(
     schema: Schema.Codec<Position, string>,

@@ -4,16 +4,17 @@ import { Context, Effect, Layer, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { defaultLimit } from "../api/Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion, TokenInvalid } from "../api/Problems.ts"
-import type { ListQuery } from "../api/TasksApi.ts"
+import type { ListQuery } from "../api/TaskListQuery.ts"
 import { entityTags } from "../domain/EntityTags.ts"
 import { defaults, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
+import { defaultOrder } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
+import { wordsOf } from "../domain/Words.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
-import { type ExpectedVersions, TasksRepo } from "./TasksRepo.ts"
+import { type ExpectedVersions, type Filter, TasksRepo } from "./TasksRepo.ts"
 
-/** The time of creation, as the database writes it, and the id. */
-const listPosition = Schema.fromJsonString(Schema.Tuple([Schema.String, TaskId]))
+const listPosition = Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String)))
 
 /** What a conditional write can fail with. */
 export type WriteProblem = NotFound | StaleVersion | IfMatchRequired
@@ -28,11 +29,12 @@ export class Tasks extends Context.Service<Tasks, {
     task: TaskCreate
   ) => Effect.Effect<{ readonly task: Task; readonly created: boolean }, IdReused | TokenInvalid>
   readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task, NotFound>
-  /** One page, and the cursor of the next while there is one. */
-  readonly list: (
-    userId: UserId,
-    query: ListQuery
-  ) => Effect.Effect<{ readonly tasks: ReadonlyArray<Task>; readonly next: string | undefined }, InvalidCursor>
+  /** One page, the cursor of the next while there is one, and how many tasks all pages have, if that was asked. */
+  readonly list: (userId: UserId, query: ListQuery) => Effect.Effect<{
+    readonly tasks: ReadonlyArray<Task>
+    readonly next: string | undefined
+    readonly total: number | undefined
+  }, InvalidCursor>
   readonly update: (
     userId: UserId,
     id: TaskId,
@@ -84,18 +86,27 @@ export class Tasks extends Context.Service<Tasks, {
           return (yield* repo.get(userId, id)) ?? (yield* new NotFound())
         }),
         list: Effect.fn("Tasks.list")(function* (userId, query) {
-          const limit = query.limit ?? defaultLimit
-          const newestFirst = query.sort !== "created_at"
-          const list = JSON.stringify([newestFirst, query.completed ?? null])
-          const after = query.cursor === undefined
-            ? undefined
-            : yield* cursors.read(listPosition, userId, list, query.cursor)
-          const completed = query.completed === undefined ? undefined : query.completed === "true"
+          const { count, cursor, limit = defaultLimit, sort: order = defaultOrder } = query
+          const filter: Filter = {
+            deleted: query.deleted === "true",
+            completed: query.completed,
+            priorities: query.priority,
+            tags: query.tag ?? [],
+            updatedSince: query.updated_since,
+            words: query.q === undefined ? undefined : wordsOf(query.q)
+          }
+          // a cursor is for the same tasks in the same order
+          const list = JSON.stringify([filter, order])
+          const after = cursor === undefined ? undefined : yield* cursors.read(listPosition, userId, list, cursor)
           // one more than asked tells whether another page follows
-          const rows = yield* repo.list(userId, { completed, newestFirst, after, limit: limit + 1 })
+          const [rows, total] = yield* Effect.all([
+            repo.list(userId, filter, { order, after, limit: limit + 1 }),
+            count === undefined ? Effect.undefined : repo.count(userId, filter)
+          ], { concurrency: 2 })
           const page = rows.slice(0, limit)
           return {
             tasks: page.map(({ task }) => task),
+            total,
             next: rows.length > limit ? cursors.make(userId, list, page[limit - 1]!.position) : undefined
           }
         }),

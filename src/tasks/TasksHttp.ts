@@ -5,7 +5,8 @@ import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
 import { Replay } from "../api/Idempotency.ts"
-import { CreatedTask, type ListQuery, NotModified } from "../api/TasksApi.ts"
+import type { ListQuery } from "../api/TaskListQuery.ts"
+import { CreatedTask, NotModified } from "../api/TasksApi.ts"
 import { entityTags } from "../domain/EntityTags.ts"
 import {
   defaults,
@@ -29,8 +30,8 @@ const fromPatch = (patch: TaskPatch): TaskUpdate =>
     Object.entries(patch).map(([member, value]) => [member, value ?? defaults[member as keyof typeof defaults]])
   )
 
-/** The path of this request, as the client sees it. */
-const path = Effect.map(HttpServerRequest.HttpServerRequest, (request) => requestTarget(request).path)
+/** Path and query of this request, as the client sees them. */
+const target = Effect.map(HttpServerRequest.HttpServerRequest, requestTarget)
 
 /** A write that was done before under the same key is answered as then. */
 const once = <Request, A, E, R>(write: (request: Request) => Effect.Effect<A, E, R>) =>
@@ -50,17 +51,23 @@ const handlers = Effect.gen(function* () {
   return {
     list: Effect.fnUntraced(function* ({ query }: { readonly query: ListQuery }) {
       const user = yield* CurrentUser
-      const { next, tasks: body } = yield* tasks.list(user.id, query)
-      if (next === undefined) return HttpApiSchema.withHeaders({ body, headers: {} })
-      const parameters = new URLSearchParams({ ...query, limit: String(query.limit ?? ""), cursor: next })
-      if (query.limit === undefined) parameters.delete("limit")
-      return HttpApiSchema.withHeaders({ body, headers: { link: `<${yield* path}?${parameters}>; rel="next"` } })
+      const { next, tasks: body, total } = yield* tasks.list(user.id, query)
+      const { path, query: asked } = yield* target
+      const parameters = new URLSearchParams(asked)
+      if (next !== undefined) parameters.set("cursor", next)
+      return HttpApiSchema.withHeaders({
+        body,
+        headers: {
+          ...(next !== undefined && { link: `<${path}?${parameters}>; rel="next"` }),
+          ...(total !== undefined && { "x-total-count": total })
+        }
+      })
     }),
     create: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: TaskCreate }) {
       const user = yield* CurrentUser
       const { created, task } = yield* tasks.create(user.id, payload)
       if (!created) return task
-      return new CreatedTask({ task, location: `${(yield* path).replace(/\/+$/, "")}/${task.id}` })
+      return new CreatedTask({ task, location: `${(yield* target).path.replace(/\/+$/, "")}/${task.id}` })
     })),
     get: Effect.fnUntraced(function* ({ headers, params }: {
       readonly params: { readonly id: TaskId }

@@ -4,7 +4,10 @@ import { SqlClient } from "effect/sql"
 import { Writes } from "../changes/Writes.ts"
 import { Reads } from "../database/Reads.ts"
 import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
+import type { Order } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
+import { type Position, taskOrder } from "./TaskOrder.ts"
+import { tagTerms, termQuery, wordTerms } from "./Terms.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
 
 /** Priorities are stored by rank, so that they sort. */
@@ -14,15 +17,22 @@ const rank = (priority: Priority | undefined): number | null =>
 /** The versions at which a write may change a task: undefined for any. */
 export type ExpectedVersions = ReadonlyArray<number> | undefined
 
-/**
- * A place in the list, everything after it in the order of the list: the time of creation in the database's own text,
- * because JavaScript's dates have no microseconds, and the id.
- */
-export type Position = readonly [createdAt: string, id: TaskId]
+/** Which tasks a list has; what is undefined or empty does not matter. */
+export interface Filter {
+  /** the trash: deleted tasks that can be restored, instead of the live ones */
+  readonly deleted: boolean
+  readonly completed: boolean | undefined
+  readonly priorities: ReadonlyArray<Priority> | undefined
+  /** all of them, whatever their case */
+  readonly tags: ReadonlyArray<string>
+  /** an instant, inclusive */
+  readonly updatedSince: string | undefined
+  /** the beginnings of words, all of which must be there; an empty list matches nothing */
+  readonly words: ReadonlyArray<string> | undefined
+}
 
 export interface Page {
-  readonly completed: boolean | undefined
-  readonly newestFirst: boolean
+  readonly order: ReadonlyArray<Order>
   readonly after: Position | undefined
   readonly limit: number
 }
@@ -44,10 +54,11 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   readonly findCreated: (userId: UserId, id: TaskId, creationHash: Uint8Array | undefined) => Effect.Effect<
     { readonly task: Task; readonly isSame: boolean } | undefined
   >
-  /** At most `limit` live tasks after a position, each with its own position. */
-  readonly list: (userId: UserId, page: Page) => Effect.Effect<
+  /** At most `limit` tasks after a position, each with its own position. */
+  readonly list: (userId: UserId, filter: Filter, page: Page) => Effect.Effect<
     ReadonlyArray<{ readonly task: Task; readonly position: Position }>
   >
+  readonly count: (userId: UserId, filter: Filter) => Effect.Effect<number>
   /** Sets the given members of a live task at one of the expected versions; undefined where there is none. */
   readonly update: (
     userId: UserId,
@@ -67,8 +78,37 @@ export class TasksRepo extends Context.Service<TasksRepo, {
       const reads = yield* Reads
       const writes = yield* Writes
       const columns = sql.literal(taskColumns)
+      // as the index has it
+      const terms = sql.literal("(title_terms || description_terms || tag_terms)")
       const restorable = sql.literal("deleted_at > now() - interval '30 days'")
       const live = sql.literal("deleted_at is null")
+
+      const vector = (terms: ReadonlyArray<string>) => sql`array_to_tsvector(${terms}::text[])`
+
+      const isByTerms = ({ tags, words }: Filter) => tags.length > 0 || words !== undefined
+
+      const conditionsOf = (userId: UserId, filter: Filter) => {
+        const { completed, deleted, priorities, tags, updatedSince, words } = filter
+        return [
+          sql`user_id = ${userId}`,
+          deleted ? restorable : live,
+          ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
+          ...(priorities === undefined ? [] : [sql`priority = any(${priorities.map(rank)}::smallint[])`]),
+          ...(updatedSince === undefined ? [] : [sql`updated_at >= ${updatedSince}::text::timestamptz`]),
+          ...(words?.length === 0 ? [sql.literal("false")] : []),
+          ...(isByTerms(filter) && words?.length !== 0
+            ? [sql`${terms} @@ ${termQuery(userId, { tags, words: words ?? [] })}::text::tsquery`]
+            : [])
+        ]
+      }
+
+      /** The tasks of a filter. What is found by terms is found first and sorted then, however few of it are asked for. */
+      const tasksOf = (userId: UserId, filter: Filter) => {
+        const conditions = sql.and(conditionsOf(userId, filter))
+        return isByTerms(filter)
+          ? sql`(select * from tasks where ${conditions} offset 0) as tasks where true`
+          : sql`tasks where ${conditions}`
+      }
 
       /**
        * One write of one task. It is looked at again after the wait for the owner's other writes, so the guard holds for
@@ -102,10 +142,11 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             }),
             statement: sql`
             insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
-              creation_hash)
+              creation_hash, title_terms, description_terms, tag_terms)
             select ${userId}::uuid, ${task.id}::uuid, last_version, ${task.title}, ${task.description ?? null},
               ${rank(task.priority) ?? 0}::smallint, ${task.tags ?? []}::text[], written_at, written_at,
-              ${task.creationHash ?? null}::bytea
+              ${task.creationHash ?? null}::bytea, ${vector(wordTerms(userId, task.title))},
+              ${vector(wordTerms(userId, task.description ?? null))}, ${vector(tagTerms(userId, task.tags ?? []))}
             from next
             on conflict (user_id, id) do nothing
             returning ${columns}`
@@ -129,29 +170,30 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.map(([row]) => row && { task: toTask(row), isSame: row.is_same }),
             Effect.orDie
           ),
-        list: (userId, { after, completed, limit, newestFirst }) => {
-          const direction = sql.literal(newestFirst ? "desc" : "asc")
-          const beyond = sql.literal(newestFirst ? "<" : ">")
-          const conditions = sql.and([
-            sql`user_id = ${userId}`,
-            live,
-            ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
-            ...(after === undefined
-              ? []
-              : [sql`(created_at, id) ${beyond} (${after[0]}::text::timestamptz, ${after[1]})`])
-          ])
-          return reads<TaskRow & { readonly position: string }>`
-          select ${columns}, created_at::text as position from tasks where ${conditions}
-          order by created_at ${direction}, id ${direction} limit ${limit}`.pipe(
-            Effect.map((rows) =>
-              rows.map((row) => {
-                const task = toTask(row)
-                return { task, position: [row.position, task.id] as const }
-              })
-            ),
+        list: (userId, filter, { after, limit, order }) => {
+          const { orderBy, position, ranges } = taskOrder(sql, order)
+          const tasks = tasksOf(userId, filter)
+          const [first, ...others] = ranges(after).map((range) =>
+            sql`
+            select ${columns}, ${position} as position from ${tasks} and ${range.condition}
+            order by ${range.orderBy} limit ${limit}`
+          )
+          const statement = others.length === 0 ? first! : sql`
+          select * from (${others.reduce((all, one) => sql`${all} union all (${one})`, sql`(${first!})`)}) as ranges
+          order by ${orderBy} limit ${limit}`
+          // what an index has in this order is short work
+          const client = isByTerms(filter) || order.length > 1 ? sql : reads
+          return client<TaskRow & { readonly position: Position }>`${statement}`.pipe(
+            Effect.map((rows) => rows.map((row) => ({ task: toTask(row), position: row.position }))),
             Effect.orDie
           )
         },
+        count: (userId, filter) =>
+          sql<{ readonly count: number }>`
+          select count(*)::int as count from ${tasksOf(userId, filter)}`.pipe(
+            Effect.map(([row]) => row!.count),
+            Effect.orDie
+          ),
         update: (userId, id, members, expected) =>
           write(
             userId,
@@ -167,7 +209,13 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             completed_at = case coalesce(${members.completed ?? null}, completed)
               when true then coalesce(completed_at, next.written_at) end,
             priority = coalesce(${rank(members.priority)}, priority),
-            tags = coalesce(${members.tags ?? null}, tags)`
+            tags = coalesce(${members.tags ?? null}, tags),
+            title_terms = case when ${members.title !== undefined}
+              then ${vector(wordTerms(userId, members.title ?? null))} else title_terms end,
+            description_terms = case when ${members.description !== undefined}
+              then ${vector(wordTerms(userId, members.description ?? null))} else description_terms end,
+            tag_terms = case when ${members.tags !== undefined}
+              then ${vector(tagTerms(userId, members.tags ?? []))} else tag_terms end`
           ),
         remove: (userId, id, expected) => write(userId, id, expected, live, sql`deleted_at = next.written_at`),
         restore: (userId, id, expected) => write(userId, id, expected, restorable, sql`deleted_at = null`)
