@@ -1,0 +1,167 @@
+/** How PostgreSQL executes lists: an index serves each single order and each search, whatever the page. */
+import process from "node:process"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
+import { SqlClient, type Statement } from "effect/sql"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { Writes } from "../../src/changes/Writes.ts"
+import { Reads } from "../../src/database/Reads.ts"
+import { type Order, sortKeys } from "../../src/domain/TaskQuery.ts"
+import { UserId } from "../../src/domain/User.ts"
+import type { Position } from "../../src/tasks/TaskOrder.ts"
+import { type Filter, TasksRepo } from "../../src/tasks/TasksRepo.ts"
+import { emptyDatabase } from "../operation/postgres.ts"
+import { run, useFinished } from "../operation/program.ts"
+
+const isServer = process.env["TEST_DATABASE_URL"] !== undefined && process.env["TEST_DATABASE_URL"] !== ""
+const finished = useFinished()
+const user = UserId.make("01a1fac0-4e02-72a2-8cd2-8c8f56d917f1", { disableChecks: true })
+const tasks = 20_000
+
+const everything: Filter = {
+  deleted: false,
+  completed: undefined,
+  priorities: undefined,
+  tags: [],
+  updatedSince: undefined,
+  words: undefined
+}
+
+interface Node {
+  readonly "Node Type": string
+  readonly "Index Name"?: string
+  readonly Plans?: ReadonlyArray<Node>
+}
+
+const flatten = (node: Node): ReadonlyArray<Node> => [node, ...(node.Plans ?? []).flatMap(flatten)]
+
+/** The statement that a call of the repository sends, told by the last one that it makes. */
+const statements: Array<Statement.Statement<unknown>> = []
+const watched = (client: SqlClient.SqlClient): SqlClient.SqlClient =>
+  new Proxy(client, {
+    apply: (target, self, args) => {
+      const made = Reflect.apply(target, self, args)
+      statements.push(made)
+      return made
+    }
+  })
+
+const literal = (value: unknown): string => {
+  if (value === null || value === undefined) return "null"
+  if (Array.isArray(value)) return literal(`{${value.map((it) => JSON.stringify(it)).join(",")}}`)
+  return `'${String(value).replaceAll("'", "''")}'`
+}
+
+describe.skipIf(!isServer)("a list of 20,000 tasks", () => {
+  let runtime: ManagedRuntime.ManagedRuntime<TasksRepo | SqlClient.SqlClient, unknown>
+
+  beforeAll(async () => {
+    const { sql, url } = await emptyDatabase(finished)
+    await run(
+      "src/migrate.ts",
+      { DATABASE_URL: url, JWT_SECRET: "a test secret with more than 32 bytes in it" },
+      finished
+    )
+    await sql("insert into users (id) select $1::uuid", [user])
+    await sql("insert into users (id) select gen_random_uuid() from generate_series(1, 200)")
+    await sql(
+      `insert into tasks (user_id, id, version, title, priority, created_at, updated_at, completed, completed_at, title_terms)
+      select id, gen_random_uuid(), n, 'task ' || n % 5000, n % 5, now() - n * interval '1 minute',
+        now() - n * interval '1 minute', n % 3 = 0, case when n % 3 = 0 then now() - n * interval '1 second' end,
+        array_to_tsvector(array[right(id::text, 4) || 'task', right(id::text, 4) || 'word' || n % 5000])
+      from users, lateral generate_series(1, case when id = $1 then $2::int else 50 end) as n`,
+      [user, tasks]
+    )
+    await sql("vacuum analyze tasks")
+    const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
+    const services = Layer.effect(SqlClient.SqlClient, Effect.map(SqlClient.SqlClient, watched)).pipe(
+      Layer.provide(client)
+    )
+    runtime = ManagedRuntime.make(
+      TasksRepo.layer.pipe(
+        Layer.provide(Layer.succeed(Writes, { write: () => Effect.die("nothing is written here") })),
+        Layer.provideMerge(Layer.effect(Reads, SqlClient.SqlClient)),
+        Layer.provideMerge(services)
+      )
+    )
+  })
+  afterAll(() => runtime?.dispose())
+
+  /** The nodes of the plan that PostgreSQL makes for these values, and of the one for any values. */
+  const plansOf = (filter: Filter, order: ReadonlyArray<Order>, after: Position | undefined) =>
+    runtime.runPromise(Effect.gen(function* () {
+      const repo = yield* TasksRepo
+      const sql = yield* SqlClient.SqlClient
+      yield* repo.list(user, filter, { order, after, limit: 21 })
+      const [text, values] = statements.at(-1)!.compile()
+      yield* sql.unsafe(`prepare listed as ${text}`)
+      const plans: Array<ReadonlyArray<Node>> = []
+      for (const mode of ["force_custom_plan", "force_generic_plan"]) {
+        yield* sql.unsafe(`set plan_cache_mode = ${mode}`)
+        const [row] = yield* sql.unsafe<{ readonly "QUERY PLAN": ReadonlyArray<{ readonly Plan: Node }> }>(
+          `explain (format json) execute listed (${values.map(literal).join(", ")})`
+        )
+        plans.push(flatten(row!["QUERY PLAN"][0]!.Plan))
+      }
+      yield* sql.unsafe("deallocate listed")
+      return plans
+    }))
+
+  const indexes: Record<string, ReadonlyArray<string>> = {
+    created_at: ["tasks_created_at"],
+    updated_at: ["tasks_updated_at"],
+    priority: ["tasks_priority"],
+    title: ["tasks_title"],
+    completed_at: ["tasks_completed_at", "tasks_open"]
+  }
+  const id = "0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b"
+  const positions: Record<string, ReadonlyArray<Position | undefined>> = {
+    created_at: [undefined, ["2026-01-01 00:00:00+00", id]],
+    updated_at: [undefined, ["2026-01-01 00:00:00+00", id]],
+    priority: [undefined, ["2", id]],
+    title: [undefined, ["task 77", id]],
+    completed_at: [undefined, ["2026-01-01 00:00:00+00", id], [null, id]]
+  }
+
+  for (const key of sortKeys) {
+    for (const descending of [false, true]) {
+      it(`sorted by ${descending ? "-" : ""}${key} reads no more than a page, at any depth`, async () => {
+        for (const after of positions[key]!) {
+          for (const nodes of await plansOf(everything, [{ key, descending }], after)) {
+            const types = nodes.map((node) => node["Node Type"])
+            expect(types).not.toContain("Seq Scan")
+            const used = new Set(nodes.flatMap((node) => node["Index Name"] ?? []))
+            const expected = after?.[0] === null ? ["tasks_open"] : indexes[key]!
+            expect([...used].sort()).toEqual(expected)
+            // the two ranges of a key that may be null are put together from a page of each
+            const sorts = nodes.filter((node) => node["Node Type"].includes("Sort"))
+            if (key !== "completed_at" || after?.[0] === null) expect(sorts).toEqual([])
+            for (const sort of sorts) {
+              const isPage = (node: Node): boolean =>
+                node["Node Type"] === "Limit" ||
+                ["Append", "Subquery Scan"].includes(node["Node Type"]) && (node.Plans ?? []).every(isPage)
+              expect(sort.Plans?.every(isPage)).toBe(true)
+            }
+          }
+        }
+      })
+    }
+  }
+
+  it("found by a word or a tag is found by the index of terms, and nothing else is sorted", async () => {
+    const filters: ReadonlyArray<Filter> = [
+      { ...everything, words: ["word77"] },
+      { ...everything, words: ["nothing"] },
+      { ...everything, tags: ["home"] },
+      { ...everything, words: ["word77"], completed: true, priorities: ["low"] }
+    ]
+    for (const filter of filters) {
+      for (const order of sortKeys.map((key): Order => ({ key, descending: true }))) {
+        for (const nodes of await plansOf(filter, [order], undefined)) {
+          expect(nodes.map((node) => node["Node Type"])).not.toContain("Seq Scan")
+          expect(nodes.flatMap((node) => node["Index Name"] ?? [])).toContain("tasks_terms")
+        }
+      }
+    }
+  })
+})
