@@ -1,6 +1,6 @@
 /** What can be done with tasks, whichever path a request came by. */
 import { createHash } from "node:crypto"
-import { Context, Effect, Layer, Schema } from "effect"
+import { Context, Effect, Layer, Result, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { defaultLimit } from "../api/Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion, TokenInvalid } from "../api/Problems.ts"
@@ -12,12 +12,26 @@ import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
-import { type ExpectedVersions, type Filter, TasksRepo } from "./TasksRepo.ts"
+import { type Filter, type Target, type TasksById, TasksRepo } from "./TasksRepo.ts"
 
 const listPosition = Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String)))
 
 /** What a conditional write can fail with. */
 export type WriteProblem = NotFound | StaleVersion | IfMatchRequired
+
+/** A task that was created, now or by the same request before. */
+export interface Creation {
+  readonly task: Task
+  readonly created: boolean
+}
+
+/** A write of one task, and the If-Match that it came with. */
+interface Precondition {
+  readonly id: TaskId
+  readonly ifMatch: string | undefined
+}
+
+const noTasks: TasksById = new Map()
 
 export class Tasks extends Context.Service<Tasks, {
   /**
@@ -27,7 +41,7 @@ export class Tasks extends Context.Service<Tasks, {
   readonly create: (
     userId: UserId,
     task: TaskCreate
-  ) => Effect.Effect<{ readonly task: Task; readonly created: boolean }, IdReused | TokenInvalid>
+  ) => Effect.Effect<Creation, IdReused | TokenInvalid>
   readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task, NotFound>
   /** One page, the cursor of the next while there is one, and how many tasks all pages have, if that was asked. */
   readonly list: (userId: UserId, query: ListQuery) => Effect.Effect<{
@@ -53,35 +67,89 @@ export class Tasks extends Context.Service<Tasks, {
       const { requireIfMatch } = yield* Settings
 
       /**
-       * A write of what `find` finds, at one of the expected versions. One that has no effect tells by a second look
-       * whether the task is not there or at another version; 404 comes before what is wrong with the precondition.
+       * Writes, each at one of its expected versions. Of those that have no effect a second look tells whether the task
+       * is not there or at another version; 404 comes before what is wrong with the precondition.
        */
-      const conditional = Effect.fnUntraced(function* (
-        ifMatch: string | undefined,
-        find: Effect.Effect<Task | undefined>,
-        write: (expected: ExpectedVersions) => Effect.Effect<Task | undefined>
-      ): Effect.fn.Return<Task, WriteProblem> {
-        if (ifMatch === undefined && requireIfMatch) {
-          return yield* (yield* find) === undefined ? new NotFound() : new IfMatchRequired()
-        }
-        const tags = ifMatch === undefined ? { any: true, versions: [] } : entityTags(ifMatch, "differs")
-        const written = yield* write(tags.any ? undefined : tags.versions)
-        if (written !== undefined) return written
-        const current = tags.any ? undefined : yield* find
-        return yield* current === undefined ? new NotFound() : new StaleVersion({ current })
+      const conditional = Effect.fnUntraced(function* <A extends Precondition>(
+        changes: ReadonlyArray<A>,
+        find: (ids: ReadonlyArray<TaskId>) => Effect.Effect<TasksById>,
+        write: (targets: ReadonlyArray<A & Target>) => Effect.Effect<TasksById>
+      ): Effect.fn.Return<ReadonlyArray<Result.Result<Task, WriteProblem>>> {
+        const targets = changes.map((change) => {
+          const tags = change.ifMatch === undefined ? undefined : entityTags(change.ifMatch, "differs")
+          const isRefused = tags === undefined && requireIfMatch
+          return { ...change, isRefused, expected: tags === undefined || tags.any ? undefined : tags.versions }
+        })
+        const allowed = targets.filter(({ isRefused }) => !isRefused)
+        const written = allowed.length === 0 ? noTasks : yield* write(allowed)
+        const unclear = targets.filter(({ expected, id, isRefused }) =>
+          !written.has(id) && (isRefused || expected !== undefined)
+        )
+        const found = unclear.length === 0 ? noTasks : yield* find(unclear.map(({ id }) => id))
+        return targets.map(({ id, isRefused }) => {
+          const task = written.get(id)
+          if (task !== undefined) return Result.succeed(task)
+          const current = found.get(id)
+          if (current === undefined) return Result.fail(new NotFound())
+          return Result.fail(isRefused ? new IfMatchRequired() : new StaleVersion({ current }))
+        })
       })
 
-      return Tasks.of({
-        create: Effect.fn("Tasks.create")(function* (userId, task) {
-          const creationHash = task.id === undefined ? undefined : hashOf(task)
-          const id = task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true })
-          const created = yield* repo.insert(userId, { ...task, id, creationHash })
-          if (created !== undefined) return { task: created, created: true }
-          const found = yield* repo.findCreated(userId, id, creationHash)
+      const creations = Effect.fnUntraced(function* (
+        userId: UserId,
+        creates: ReadonlyArray<TaskCreate>
+      ): Effect.fn.Return<ReadonlyArray<Result.Result<Creation, IdReused | TokenInvalid>>> {
+        const tasks = creates.map((task) => ({
+          ...task,
+          id: task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true }),
+          creationHash: task.id === undefined ? undefined : hashOf(task)
+        }))
+        const inserted = yield* repo.insert(userId, tasks)
+        const left = tasks.filter(({ id }) => !inserted.has(id))
+        const found = left.length === 0 ? undefined : yield* repo.findCreated(userId, left)
+        return tasks.map(({ id }) => {
+          const task = inserted.get(id)
+          if (task !== undefined) return Result.succeed({ task, created: true })
+          const existing = found?.get(id)
           // without that task there is no user either: deleted since the token was checked
-          if (found === undefined) return yield* new TokenInvalid()
-          return found.isSame ? { task: found.task, created: false } : yield* new IdReused()
-        }),
+          if (existing === undefined) return Result.fail(new TokenInvalid())
+          return existing.isSame ? Result.succeed({ task: existing.task, created: false }) : Result.fail(new IdReused())
+        })
+      })
+
+      const updates = (userId: UserId, changes: ReadonlyArray<Precondition & { readonly members: TaskUpdate }>) =>
+        conditional(changes, (ids) => repo.find(userId, ids, "live"), (targets) => repo.update(userId, targets))
+
+      const removals = (userId: UserId, changes: ReadonlyArray<Precondition>) =>
+        conditional(changes, (ids) => repo.find(userId, ids, "live"), (targets) => repo.remove(userId, targets))
+
+      const restorations = (userId: UserId, changes: ReadonlyArray<Precondition>) => {
+        const find = (ids: ReadonlyArray<TaskId>) => repo.find(userId, ids, "restorable")
+        return conditional(
+          changes,
+          find,
+          Effect.fnUntraced(function* (targets) {
+            const restored = yield* repo.restore(userId, targets)
+            const left = targets.filter(({ id }) => !restored.has(id))
+            if (left.length === 0) return restored
+            const found = yield* find(left.map(({ id }) => id))
+            // what is not deleted is as it was asked to be
+            const live = left.flatMap(({ expected, id }) => {
+              const task = found.get(id)
+              const isAsAsked = task?.deleted_at === null && (expected?.includes(task.version) ?? true)
+              return task !== undefined && isAsAsked ? [[id, task] as const] : []
+            })
+            return new Map([...restored, ...live])
+          })
+        )
+      }
+
+      /** The outcome of one write that is alone. */
+      const only = <A, E>(outcomes: Effect.Effect<ReadonlyArray<Result.Result<A, E>>>): Effect.Effect<A, E> =>
+        Effect.flatMap(outcomes, ([outcome]) => Effect.fromResult(outcome!))
+
+      return Tasks.of({
+        create: Effect.fn("Tasks.create")((userId, task) => only(creations(userId, [task]))),
         get: Effect.fn("Tasks.get")(function* (userId, id) {
           return (yield* repo.get(userId, id)) ?? (yield* new NotFound())
         }),
@@ -111,27 +179,10 @@ export class Tasks extends Context.Service<Tasks, {
           }
         }),
         update: Effect.fn("Tasks.update")((userId, id, members, ifMatch) =>
-          conditional(ifMatch, repo.get(userId, id), (expected) => repo.update(userId, id, members, expected))
+          only(updates(userId, [{ id, members, ifMatch }]))
         ),
-        remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) =>
-          conditional(ifMatch, repo.get(userId, id), (expected) => repo.remove(userId, id, expected))
-        ),
-        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => {
-          const find = repo.getRestorable(userId, id)
-          return conditional(
-            ifMatch,
-            find,
-            (expected) =>
-              Effect.flatMap(
-                repo.restore(userId, id, expected),
-                (restored) =>
-                  restored !== undefined ? Effect.succeed(restored) : Effect.map(
-                    find,
-                    (task) => task?.deleted_at === null && (expected?.includes(task.version) ?? true) ? task : undefined
-                  )
-              )
-          )
-        })
+        remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) => only(removals(userId, [{ id, ifMatch }]))),
+        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => only(restorations(userId, [{ id, ifMatch }])))
       })
     })
   )

@@ -1,6 +1,6 @@
 /** The rows of tasks. Every function takes the owner first, and every statement names the owner. */
 import { Context, Effect, Layer } from "effect"
-import { SqlClient } from "effect/sql"
+import { SqlClient, type Statement } from "effect/sql"
 import { Writes } from "../changes/Writes.ts"
 import { Reads } from "../database/Reads.ts"
 import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
@@ -43,33 +43,55 @@ export interface NewTask extends TaskCreate {
   readonly creationHash: Uint8Array | undefined
 }
 
+/** A write of one task of several, at one of the expected versions. */
+export interface Target {
+  readonly id: TaskId
+  readonly expected: ExpectedVersions
+}
+
+/** Tasks by their ids. */
+export type TasksById = ReadonlyMap<TaskId, Task>
+
+/**
+ * Those that write take many tasks, each at most once, and do it in one statement; they give back what they have
+ * written. What they left out was not there, not at an expected version, or gone when its turn came.
+ */
 export class TasksRepo extends Context.Service<TasksRepo, {
-  /** undefined where the owner has a task with this id, deleted or not, or where there is no such owner any more. */
-  readonly insert: (userId: UserId, task: NewTask) => Effect.Effect<Task | undefined>
+  /** Leaves out whose id the owner has already, deleted or not, and everything where there is no such owner any more. */
+  readonly insert: (userId: UserId, tasks: ReadonlyArray<NewTask>) => Effect.Effect<TasksById>
   /** A live task. */
   readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task | undefined>
-  /** A task that is live or can be restored. */
-  readonly getRestorable: (userId: UserId, id: TaskId) => Effect.Effect<Task | undefined>
-  /** A task, live or deleted, and whether it was created by a request with this hash. */
-  readonly findCreated: (userId: UserId, id: TaskId, creationHash: Uint8Array | undefined) => Effect.Effect<
-    { readonly task: Task; readonly isSame: boolean } | undefined
-  >
+  /** Those that are live, or can be restored. */
+  readonly find: (
+    userId: UserId,
+    ids: ReadonlyArray<TaskId>,
+    which: "live" | "restorable"
+  ) => Effect.Effect<TasksById>
+  /** Those of tasks, live or deleted, that there are, and whether they were created by requests with these hashes. */
+  readonly findCreated: (
+    userId: UserId,
+    tasks: ReadonlyArray<Pick<NewTask, "id" | "creationHash">>
+  ) => Effect.Effect<ReadonlyMap<TaskId, { readonly task: Task; readonly isSame: boolean }>>
   /** At most `limit` tasks after a position, each with its own position. */
   readonly list: (userId: UserId, filter: Filter, page: Page) => Effect.Effect<
     ReadonlyArray<{ readonly task: Task; readonly position: Position }>
   >
   readonly count: (userId: UserId, filter: Filter) => Effect.Effect<number>
-  /** Sets the given members of a live task at one of the expected versions; undefined where there is none. */
+  /** Sets the given members of live tasks. */
   readonly update: (
     userId: UserId,
-    id: TaskId,
-    members: TaskUpdate,
-    expected: ExpectedVersions
-  ) => Effect.Effect<Task | undefined>
-  /** Leaves a tombstone, which sync clients need. */
-  readonly remove: (userId: UserId, id: TaskId, expected: ExpectedVersions) => Effect.Effect<Task | undefined>
-  /** Takes back a deletion of the last 30 days. */
-  readonly restore: (userId: UserId, id: TaskId, expected: ExpectedVersions) => Effect.Effect<Task | undefined>
+    changes: ReadonlyArray<Target & { readonly members: TaskUpdate }>
+  ) => Effect.Effect<TasksById>
+  /** Completes live tasks, or opens them again; those that are so already are left out. */
+  readonly complete: (
+    userId: UserId,
+    ids: ReadonlyArray<TaskId>,
+    completed: boolean
+  ) => Effect.Effect<TasksById>
+  /** Leaves tombstones, which sync clients need. */
+  readonly remove: (userId: UserId, targets: ReadonlyArray<Target>) => Effect.Effect<TasksById>
+  /** Takes back deletions of the last 30 days. */
+  readonly restore: (userId: UserId, targets: ReadonlyArray<Target>) => Effect.Effect<TasksById>
 }>()("tasks-api/tasks/TasksRepo") {
   static readonly layer = Layer.effect(
     TasksRepo,
@@ -82,8 +104,6 @@ export class TasksRepo extends Context.Service<TasksRepo, {
       const terms = sql.literal("(title_terms || description_terms || tag_terms)")
       const restorable = sql.literal("deleted_at > now() - interval '30 days'")
       const live = sql.literal("deleted_at is null")
-
-      const vector = (terms: ReadonlyArray<string>) => sql`array_to_tsvector(${terms}::text[])`
 
       const isByTerms = ({ tags, words }: Filter) => tags.length > 0 || words !== undefined
 
@@ -110,66 +130,113 @@ export class TasksRepo extends Context.Service<TasksRepo, {
           : sql`tasks where ${conditions}`
       }
 
+      const byId = Effect.map((rows: ReadonlyArray<TaskRow>): TasksById => {
+        const tasks = rows.map(toTask)
+        return new Map(tasks.map((task) => [task.id, task]))
+      })
+
+      /** Values as a table of these columns, numbered from 1. */
+      const table = (values: ReadonlyArray<object>, columns: string) =>
+        sql`
+        select * from jsonb_to_recordset(${
+          JSON.stringify(values.map((value, i) => ({ n: i + 1, ...value })))
+        }::text::jsonb)
+          as given(n integer, task_id uuid, ${sql.literal(columns)})`
+
       /**
-       * One write of one task. It is looked at again after the wait for the owner's other writes, so the guard holds for
-       * its latest state.
+       * One write of tasks that are there. They are looked at again after the wait for the owner's other writes, so the
+       * guard holds for their latest state.
        */
       const write = (
         userId: UserId,
-        id: TaskId,
-        expected: ExpectedVersions,
-        guard: typeof live,
-        assignments: ReturnType<typeof sql.literal>
+        targets: ReadonlyArray<Target & { readonly values?: object }>,
+        { assignments, columns: own = "", guard }: {
+          readonly guard: Statement.Fragment
+          readonly columns?: string
+          readonly assignments: Statement.Fragment
+        }
       ) => {
         const target = sql`
-        user_id = ${userId} and id = ${id} and ${guard}
-        and (${expected ?? null}::bigint[] is null or version = any(${expected ?? null}::bigint[]))`
+        user_id = ${userId} and id = any(${targets.map(({ id }) => id)}::uuid[]) and id = task_id and ${guard}
+        and (expected is null or version = any(expected))`
         return writes.write<TaskRow>(userId, {
-          when: sql`exists (select 1 from tasks where ${target})`,
+          count: targets.length,
+          given: table(
+            targets.map(({ expected, id, values }) => ({ task_id: id, expected, ...values })),
+            `expected bigint[]${own}`
+          ),
+          when: sql`exists (select 1 from tasks, given where ${target})`,
           statement: sql`
-          update tasks set version = next.last_version, updated_at = next.written_at, ${assignments}
-          from next where ${target}
+          update tasks set version = previous_version + n, updated_at = written_at, ${assignments}
+          from given, next where ${target}
           returning ${columns}`
-        }).pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie)
+        }).pipe(byId, Effect.orDie)
       }
 
+      const completion = (completed: string) =>
+        `completed = ${completed}, completed_at = case ${completed} when true then coalesce(completed_at, written_at) end`
+
       return TasksRepo.of({
-        insert: (userId, task) =>
+        insert: (userId, tasks) =>
           writes.write<TaskRow>(userId, {
-            // only an id of the client's own can be taken
-            ...(task.creationHash !== undefined && {
-              when: sql`not exists (select 1 from tasks where user_id = ${userId} and id = ${task.id})`
+            count: tasks.length,
+            given: table(
+              tasks.map((task) => ({
+                task_id: task.id,
+                title: task.title,
+                description: task.description ?? null,
+                priority: rank(task.priority) ?? 0,
+                tags: task.tags ?? [],
+                creation_hash: task.creationHash && Buffer.from(task.creationHash).toString("hex"),
+                title_terms: wordTerms(userId, task.title),
+                description_terms: wordTerms(userId, task.description ?? null),
+                tag_terms: tagTerms(userId, task.tags ?? [])
+              })),
+              `title text, description text, priority smallint, tags text[], creation_hash text, title_terms text[],
+              description_terms text[], tag_terms text[]`
+            ),
+            // only ids of the client's own can be taken
+            ...(tasks.some(({ creationHash }) => creationHash !== undefined) && {
+              when: sql`
+              exists (select 1 from given
+                where not exists (select 1 from tasks where user_id = ${userId} and id = task_id))`
             }),
             statement: sql`
             insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
               creation_hash, title_terms, description_terms, tag_terms)
-            select ${userId}::uuid, ${task.id}::uuid, last_version, ${task.title}, ${task.description ?? null},
-              ${rank(task.priority) ?? 0}::smallint, ${task.tags ?? []}::text[], written_at, written_at,
-              ${task.creationHash ?? null}::bytea, ${vector(wordTerms(userId, task.title))},
-              ${vector(wordTerms(userId, task.description ?? null))}, ${vector(tagTerms(userId, task.tags ?? []))}
-            from next
+            select ${userId}::uuid, task_id, previous_version + n, title, description, priority, tags, written_at,
+              written_at, decode(creation_hash, 'hex'), array_to_tsvector(title_terms),
+              array_to_tsvector(description_terms), array_to_tsvector(tag_terms)
+            from given, next
             on conflict (user_id, id) do nothing
             returning ${columns}`
-          }).pipe(Effect.map(([row]) => row && toTask(row)), Effect.orDie),
+          }).pipe(byId, Effect.orDie),
         get: (userId, id) =>
           reads<TaskRow>`select ${columns} from tasks where user_id = ${userId} and id = ${id} and ${live}`.pipe(
             Effect.map(([row]) => row && toTask(row)),
             Effect.orDie
           ),
-        getRestorable: (userId, id) =>
-          reads<TaskRow>`
+        find: (userId, ids, which) =>
+          sql<TaskRow>`
           select ${columns} from tasks
-          where user_id = ${userId} and id = ${id} and (${live} or ${restorable})`.pipe(
-            Effect.map(([row]) => row && toTask(row)),
+          where user_id = ${userId} and id = any(${ids}::uuid[])
+            and ${which === "live" ? live : sql`(${live} or ${restorable})`}`.pipe(byId, Effect.orDie),
+        findCreated: (userId, tasks) => {
+          const hashes = new Map(tasks.map(({ creationHash, id }) => [id, creationHash]))
+          return sql<TaskRow & { readonly creation_hash: Uint8Array | null }>`
+          select ${columns}, creation_hash from tasks
+          where user_id = ${userId} and id = any(${[...hashes.keys()]}::uuid[])`.pipe(
+            Effect.map((rows) =>
+              new Map(rows.map((row) => {
+                const task = toTask(row)
+                const [sent, stored] = [hashes.get(task.id), row.creation_hash]
+                const isSame = sent !== undefined && stored !== null && Buffer.compare(sent, stored) === 0
+                return [task.id, { task, isSame }]
+              }))
+            ),
             Effect.orDie
-          ),
-        findCreated: (userId, id, creationHash) =>
-          sql<TaskRow & { readonly is_same: boolean }>`
-          select ${columns}, coalesce(creation_hash = ${creationHash ?? null}::bytea, false) as is_same from tasks
-          where user_id = ${userId} and id = ${id}`.pipe(
-            Effect.map(([row]) => row && { task: toTask(row), isSame: row.is_same }),
-            Effect.orDie
-          ),
+          )
+        },
         list: (userId, filter, { after, limit, order }) => {
           const { orderBy, position, ranges } = taskOrder(sql, order)
           const tasks = tasksOf(userId, filter)
@@ -194,31 +261,48 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.map(([row]) => row!.count),
             Effect.orDie
           ),
-        update: (userId, id, members, expected) =>
+        update: (userId, changes) =>
           write(
             userId,
-            id,
-            expected,
-            live,
-            sql`
-            title = coalesce(${members.title ?? null}, title),
-            description = case when ${members.description !== undefined} then ${
-              members.description ?? null
-            } else description end,
-            completed = coalesce(${members.completed ?? null}, completed),
-            completed_at = case coalesce(${members.completed ?? null}, completed)
-              when true then coalesce(completed_at, next.written_at) end,
-            priority = coalesce(${rank(members.priority)}, priority),
-            tags = coalesce(${members.tags ?? null}, tags),
-            title_terms = case when ${members.title !== undefined}
-              then ${vector(wordTerms(userId, members.title ?? null))} else title_terms end,
-            description_terms = case when ${members.description !== undefined}
-              then ${vector(wordTerms(userId, members.description ?? null))} else description_terms end,
-            tag_terms = case when ${members.tags !== undefined}
-              then ${vector(tagTerms(userId, members.tags ?? []))} else tag_terms end`
+            changes.map(({ expected, id, members }) => ({
+              id,
+              expected,
+              values: {
+                new_title: members.title,
+                new_title_terms: members.title && wordTerms(userId, members.title),
+                has_description: members.description !== undefined,
+                new_description: members.description,
+                new_description_terms: wordTerms(userId, members.description ?? null),
+                new_completed: members.completed,
+                new_priority: rank(members.priority),
+                new_tags: members.tags,
+                new_tag_terms: members.tags && tagTerms(userId, members.tags)
+              }
+            })),
+            {
+              guard: live,
+              columns: `, new_title text, new_title_terms text[], has_description boolean, new_description text,
+                new_description_terms text[], new_completed boolean, new_priority smallint, new_tags text[],
+                new_tag_terms text[]`,
+              assignments: sql`
+              title = coalesce(new_title, title),
+              title_terms = coalesce(array_to_tsvector(new_title_terms), title_terms),
+              description = case when has_description then new_description else description end,
+              description_terms = case when has_description then array_to_tsvector(new_description_terms)
+                else description_terms end,
+              ${sql.literal(completion("coalesce(new_completed, completed)"))},
+              priority = coalesce(new_priority, priority),
+              tags = coalesce(new_tags, tags),
+              tag_terms = coalesce(array_to_tsvector(new_tag_terms), tag_terms)`
+            }
           ),
-        remove: (userId, id, expected) => write(userId, id, expected, live, sql`deleted_at = next.written_at`),
-        restore: (userId, id, expected) => write(userId, id, expected, restorable, sql`deleted_at = null`)
+        complete: (userId, ids, completed) =>
+          write(userId, ids.map((id) => ({ id, expected: undefined })), {
+            guard: sql`${live} and completed = ${!completed}`,
+            assignments: sql.literal(completion(String(completed)))
+          }),
+        remove: (userId, targets) => write(userId, targets, { guard: live, assignments: sql`deleted_at = written_at` }),
+        restore: (userId, targets) => write(userId, targets, { guard: restorable, assignments: sql`deleted_at = null` })
       })
     })
   )
