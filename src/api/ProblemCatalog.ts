@@ -151,6 +151,12 @@ export const problemCatalog = {
     meaning: "Another request of this user, perhaps with the same Idempotency-Key, has not ended within 2 seconds.",
     remedy: "Send the same request with the same key again after a moment."
   },
+  batch_failed: {
+    status: 409,
+    title: "The batch was not done",
+    meaning: "An operation of an atomic batch could not be done, so none was; `results` tells which, and why.",
+    remedy: "Mend the operations that have a problem, or send the batch with the mode `partial`."
+  },
   cursor_expired: {
     status: 410,
     title: "The cursor is of no use any more",

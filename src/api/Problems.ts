@@ -16,7 +16,8 @@ const requestId = Schema.String.pipe(
   Schema.withConstructorDefault(Effect.succeed(undefined))
 )
 
-const problem =
+/** Makes the class of a problem, with members of its own. */
+export const problem =
   <Self>() =>
   <const Code extends ProblemCode, const Fields extends Schema.Struct.Fields = Record<never, never>>(
     code: Code,

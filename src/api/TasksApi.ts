@@ -11,7 +11,17 @@ import { defaultLimit, limitParameter, LinkHeader, TotalCountHeader } from "./Pa
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion } from "./Problems.ts"
 import { UserLimit } from "./RateLimits.ts"
 import { ListQuery } from "./TaskListQuery.ts"
-import { bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
+import {
+  Batch,
+  BatchFailed,
+  BatchResults,
+  bulkBody,
+  BulkCompleted,
+  BulkCompletion,
+  BulkDeleted,
+  BulkDeletion
+} from "./TaskBulk.ts"
+import { BodyLimit, bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
 const etag = (task: Task) => `"${task.version}"`
@@ -124,7 +134,32 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       error: [NotFound, ...preconditions]
     }).middleware(Idempotent).middleware(FormedHeaders).annotateMerge(
       summary("Restore a deleted task", "Within 30 days of its deletion.")
-    )
+    ),
+    bulkComplete: HttpApiEndpoint.post("bulkComplete", "/bulk/complete", {
+      params: scope,
+      query: NoQuery,
+      headers: idempotencyKey,
+      payload: BulkCompletion,
+      success: BulkCompleted
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
+      .annotateMerge(summary("Complete or reopen many tasks", "Those of others count as not found.")),
+    bulkDelete: HttpApiEndpoint.post("bulkDelete", "/bulk/delete", {
+      params: scope,
+      query: NoQuery,
+      headers: idempotencyKey,
+      payload: BulkDeletion,
+      success: BulkDeleted
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
+      .annotateMerge(summary("Delete many tasks", "Those of others count as not found.")),
+    batch: HttpApiEndpoint.post("batch", "/batch", {
+      params: scope,
+      query: NoQuery,
+      headers: idempotencyKey,
+      payload: Batch,
+      success: BatchResults,
+      error: BatchFailed
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
+      .annotateMerge(summary("Do up to 100 writes in order", "All of them or none, or those that can be done."))
   }
 }
 
@@ -157,6 +192,11 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
   canonical.complete,
   canonical.restore
 ).middleware(UserLimit).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
+  canonical.restore,
+  canonical.bulkComplete,
+  canonical.bulkDelete,
+  canonical.batch
+).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
   title: "Tasks",
   description: "The tasks of the user of the access token."
 })) {}
@@ -189,6 +229,12 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   scoped.restore
 ).middleware(UserLimit).middleware(OwnPath).middleware(Authorization).middleware(NotReserved)
   .prefix("/api/:user_id/tasks").annotateMerge(OpenApi.annotations({
+  scoped.restore,
+  scoped.bulkComplete,
+  scoped.bulkDelete,
+  scoped.batch
+).middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/tasks")
+  .annotateMerge(OpenApi.annotations({
     title: "Tasks (user-scoped paths)",
     description: "The same tasks, under the user's id."
   })) {}

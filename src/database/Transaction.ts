@@ -1,5 +1,5 @@
 /** Transactions whose every step is bounded. */
-import { Effect } from "effect"
+import { Effect, Option } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 
 /** How long a transaction waits for a connection, and for the database to begin or end it. */
@@ -25,8 +25,8 @@ const control = (connection: SqlConnection.Connection, statement: "BEGIN" | "COM
 const notNested = () => Effect.die(new Error("transactions are not nested"))
 
 /**
- * Runs several statements in one transaction. Failing rolls back; so does a lost connection, as a defect, which the
- * edge tells from others.
+ * Runs several statements in one transaction, or as part of the one that there is already. Failing rolls back; so does
+ * a lost connection, as a defect, which the edge tells from others.
  */
 export const transaction = (sql: SqlClient.SqlClient) => {
   const inTransaction = SqlClient.makeWithTransaction({
@@ -49,5 +49,8 @@ export const transaction = (sql: SqlClient.SqlClient) => {
     rollbackSavepoint: notNested
   })
   return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    inTransaction(effect).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.die(error)))
+    Effect.flatMap(
+      Effect.serviceOption(sql.transactionService),
+      (outer) => Option.isSome(outer) ? effect : inTransaction(effect)
+    ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.die(error)))
 }

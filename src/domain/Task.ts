@@ -93,3 +93,9 @@ export const defaults = {
   priority: "none",
   tags: []
 } as const satisfies TaskUpdate
+
+/** `null` in a merge patch returns a member to its default (RFC 7396). */
+export const fromPatch = (patch: TaskPatch): TaskUpdate =>
+  Object.fromEntries(
+    Object.entries(patch).map(([member, value]) => [member, value ?? defaults[member as keyof typeof defaults]])
+  )

@@ -2,11 +2,22 @@
 import { createHash } from "node:crypto"
 import { Context, Effect, Layer, Result, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import { SqlClient } from "effect/sql"
 import { defaultLimit } from "../api/Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion, TokenInvalid } from "../api/Problems.ts"
 import type { ListQuery } from "../api/TaskListQuery.ts"
+import {
+  type Batch,
+  BatchFailed,
+  type BulkCompleted,
+  type BulkDeleted,
+  type Operation,
+  type OperationProblem,
+  type OperationResult
+} from "../api/TaskBulk.ts"
+import { transaction } from "../database/Transaction.ts"
 import { entityTags } from "../domain/EntityTags.ts"
-import { defaults, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
+import { defaults, fromPatch, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
 import { defaultOrder } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
@@ -58,6 +69,18 @@ export class Tasks extends Context.Service<Tasks, {
   readonly remove: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
   /** Restoring a task that is not deleted changes nothing. */
   readonly restore: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
+  readonly completeMany: (
+    userId: UserId,
+    ids: ReadonlyArray<TaskId>,
+    completed: boolean
+  ) => Effect.Effect<BulkCompleted>
+  readonly removeMany: (userId: UserId, ids: ReadonlyArray<TaskId>) => Effect.Effect<BulkDeleted>
+  /** Does the operations in their order, in one transaction; `deleted` is the status of a deletion. */
+  readonly batch: (
+    userId: UserId,
+    batch: Batch,
+    deleted: 200 | 204
+  ) => Effect.Effect<ReadonlyArray<OperationResult>, BatchFailed>
 }>()("tasks-api/tasks/Tasks") {
   static readonly layer = Layer.effect(
     Tasks,
@@ -65,6 +88,7 @@ export class Tasks extends Context.Service<Tasks, {
       const repo = yield* TasksRepo
       const cursors = yield* Cursors
       const { requireIfMatch } = yield* Settings
+      const inTransaction = transaction(yield* SqlClient.SqlClient)
 
       /**
        * Writes, each at one of its expected versions. Of those that have no effect a second look tells whether the task
@@ -148,6 +172,43 @@ export class Tasks extends Context.Service<Tasks, {
       const only = <A, E>(outcomes: Effect.Effect<ReadonlyArray<Result.Result<A, E>>>): Effect.Effect<A, E> =>
         Effect.flatMap(outcomes, ([outcome]) => Effect.fromResult(outcome!))
 
+      /** What one operation of a batch has done: the status of the request that does it alone, and the task. */
+      type Outcome = Result.Result<{ readonly status: number; readonly task: Task }, OperationProblem>
+
+      /** Operations of one kind, none of them on the same task as another. */
+      const runGroup = Effect.fnUntraced(function* (
+        userId: UserId,
+        operations: ReadonlyArray<Operation>,
+        deleted: 200 | 204
+      ): Effect.fn.Return<ReadonlyArray<Outcome>> {
+        const creates: Array<TaskCreate> = []
+        const changes: Array<Precondition & { readonly members: TaskUpdate }> = []
+        const deletions: Array<Precondition> = []
+        for (const operation of operations) {
+          if (operation.op === "create") {
+            creates.push(operation.task)
+            continue
+          }
+          const { id, if_match } = operation
+          const target = { id, ifMatch: if_match === undefined ? undefined : `"${if_match}"` }
+          if (operation.op === "delete") deletions.push(target)
+          else {
+            const members = operation.op === "update"
+              ? fromPatch(operation.task)
+              : { completed: operation.completed ?? true }
+            changes.push({ ...target, members })
+          }
+        }
+        const as = (status: number) => Result.map((task: Task) => ({ status, task }))
+        if (creates.length > 0) {
+          const created = yield* creations(userId, creates)
+          return created.map(Result.map(({ created, task }) => ({ status: created ? 201 : 200, task })))
+        }
+        return changes.length > 0
+          ? (yield* updates(userId, changes)).map(as(200))
+          : (yield* removals(userId, deletions)).map(as(deleted))
+      })
+
       return Tasks.of({
         create: Effect.fn("Tasks.create")((userId, task) => only(creations(userId, [task]))),
         get: Effect.fn("Tasks.get")(function* (userId, id) {
@@ -182,10 +243,68 @@ export class Tasks extends Context.Service<Tasks, {
           only(updates(userId, [{ id, members, ifMatch }]))
         ),
         remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) => only(removals(userId, [{ id, ifMatch }]))),
-        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => only(restorations(userId, [{ id, ifMatch }])))
+        restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => only(restorations(userId, [{ id, ifMatch }]))),
+        completeMany: Effect.fn("Tasks.completeMany")(function* (userId, ids, completed) {
+          const each = [...new Set(ids)]
+          const updated = yield* repo.complete(userId, each, completed)
+          const left = each.filter((id) => !updated.has(id))
+          const unchanged = left.length === 0 ? noTasks : yield* repo.find(userId, left, "live")
+          return {
+            updated: updated.size,
+            results: each.map((id) => ({
+              id,
+              status: updated.has(id) ? "updated" : unchanged.has(id) ? "unchanged" : "not_found"
+            }))
+          }
+        }),
+        removeMany: Effect.fn("Tasks.removeMany")(function* (userId, ids) {
+          const each = [...new Set(ids)]
+          const deleted = yield* repo.remove(userId, each.map((id) => ({ id, expected: undefined })))
+          return {
+            deleted: deleted.size,
+            results: each.map((id) => ({ id, status: deleted.has(id) ? "deleted" : "not_found" }))
+          }
+        }),
+        batch: Effect.fn("Tasks.batch")((userId, { mode, operations }, deleted) =>
+          inTransaction(Effect.gen(function* () {
+            const outcomes: Array<Outcome> = []
+            for (const group of groupsOf(operations)) outcomes.push(...yield* runGroup(userId, group, deleted))
+            const isUndone = mode === "atomic" && outcomes.some(Result.isFailure)
+            const results = outcomes.map((outcome, i): OperationResult => {
+              if (Result.isFailure(outcome)) return { status: outcome.failure.status, problem: outcome.failure }
+              const { status, task } = outcome.success
+              if (isUndone) return { status: 424 }
+              return operations[i]!.op === "delete" ? { status } : { status, task }
+            })
+            return isUndone ? yield* new BatchFailed({ results }) : results
+          }))
+        )
       })
     })
   )
+}
+
+const kindOf = ({ op }: Operation) => op === "complete" ? "update" : op
+
+/**
+ * Operations in their order, in groups that one statement can do: of one kind, each of another task. A create without
+ * an id is of no task that there is.
+ */
+const groupsOf = (operations: ReadonlyArray<Operation>): ReadonlyArray<ReadonlyArray<Operation>> => {
+  const groups: Array<Array<Operation>> = []
+  let ids = new Set<TaskId>()
+  for (const operation of operations) {
+    const id = operation.op === "create" ? operation.task.id : operation.id
+    const group = groups.at(-1)
+    if (group !== undefined && kindOf(group[0]!) === kindOf(operation) && (id === undefined || !ids.has(id))) {
+      group.push(operation)
+    } else {
+      groups.push([operation])
+      ids = new Set()
+    }
+    if (id !== undefined) ids.add(id)
+  }
+  return groups
 }
 
 /** Tells one creation from another: the same whatever the order of the members and whether defaults were spelled out. */

@@ -5,11 +5,13 @@ import { HttpApiBuilder, HttpApiSchema } from "effect/http-api"
 import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
 import { Replay } from "../api/Idempotency.ts"
+import type { Batch, BulkCompletion, BulkDeletion } from "../api/TaskBulk.ts"
 import type { ListQuery } from "../api/TaskListQuery.ts"
 import { CreatedTask, NotModified } from "../api/TasksApi.ts"
 import { entityTags } from "../domain/EntityTags.ts"
 import {
   defaults,
+  fromPatch,
   type TaskCreate,
   type TaskId,
   type TaskPatch,
@@ -23,12 +25,6 @@ interface One {
   readonly params: { readonly id: TaskId }
   readonly headers: { readonly "if-match"?: string }
 }
-
-/** `null` in a merge patch returns a member to its default (RFC 7396). */
-const fromPatch = (patch: TaskPatch): TaskUpdate =>
-  Object.fromEntries(
-    Object.entries(patch).map(([member, value]) => [member, value ?? defaults[member as keyof typeof defaults]])
-  )
 
 /** Path and query of this request, as the client sees them. */
 const target = Effect.map(HttpServerRequest.HttpServerRequest, requestTarget)
@@ -87,6 +83,19 @@ const handlers = Effect.gen(function* () {
       const user = yield* CurrentUser
       return yield* tasks.restore(user.id, params.id, headers["if-match"])
     })),
+    bulkComplete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkCompletion.Type }) {
+      const user = yield* CurrentUser
+      return yield* tasks.completeMany(user.id, payload.ids, payload.completed ?? true)
+    })),
+    bulkDelete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkDeletion.Type }) {
+      const user = yield* CurrentUser
+      return yield* tasks.removeMany(user.id, payload.ids)
+    })),
+    batch: (deleted: 200 | 204) =>
+      once(Effect.fnUntraced(function* ({ payload }: { readonly payload: Batch }) {
+        const user = yield* CurrentUser
+        return { results: yield* tasks.batch(user.id, payload, deleted) }
+      })),
     update,
     remove: Effect.fnUntraced(function* ({ headers, params }: One) {
       const user = yield* CurrentUser
@@ -99,9 +108,10 @@ const canonical = HttpApiBuilder.group(
   Api,
   "tasks",
   Effect.fnUntraced(function* (group) {
-    const { remove, update, ...shared } = yield* handlers
+    const { batch, remove, update, ...shared } = yield* handlers
     return group.handleAll({
       ...shared,
+      batch: batch(200),
       put: once((request: One & { readonly payload: TaskUpdate }) => update(request, request.payload)),
       delete: once((request: One) => Effect.as(remove(request), { message: "Task deleted successfully" }))
     })
@@ -112,9 +122,10 @@ const userScoped = HttpApiBuilder.group(
   Api,
   "userTasks",
   Effect.fnUntraced(function* (group) {
-    const { remove, update, ...shared } = yield* handlers
+    const { batch, remove, update, ...shared } = yield* handlers
     return group.handleAll({
       ...shared,
+      batch: batch(204),
       put: once((request: One & { readonly payload: TaskReplace }) =>
         update(request, { ...defaults, ...request.payload })
       ),
