@@ -21,6 +21,7 @@ import {
   BulkDeleted,
   BulkDeletion
 } from "./TaskBulk.ts"
+import { TaskStatistics } from "./TaskStatistics.ts"
 import { BodyLimit, bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
@@ -135,6 +136,8 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
     }).middleware(Idempotent).middleware(FormedHeaders).annotateMerge(
       summary("Restore a deleted task", "Within 30 days of its deletion.")
     ),
+    stats: HttpApiEndpoint.get("stats", "/stats", { params: scope, query: NoQuery, success: TaskStatistics })
+      .annotateMerge(summary("Count tasks", "Of live tasks; days are those of the user's time zone.")),
     bulkComplete: HttpApiEndpoint.post("bulkComplete", "/bulk/complete", {
       params: scope,
       query: NoQuery,
@@ -172,6 +175,7 @@ const deletion = {
 const canonical = shared({})
 export class TasksApi extends HttpApiGroup.make("tasks").add(
   canonical.list,
+  canonical.stats,
   canonical.create,
   canonical.get,
   HttpApiEndpoint.put("put", "/:id", {
@@ -205,6 +209,7 @@ const scope = { user_id: text({ description: "the id of the user of the access t
 const scoped = shared(scope)
 export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   scoped.list,
+  scoped.stats,
   scoped.create,
   scoped.get,
   HttpApiEndpoint.put("put", "/:id", {

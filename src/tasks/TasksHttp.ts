@@ -83,6 +83,7 @@ const handlers = Effect.gen(function* () {
       const user = yield* CurrentUser
       return yield* tasks.restore(user.id, params.id, headers["if-match"])
     })),
+    stats: () => Effect.flatMap(CurrentUser, (user) => tasks.stats(user.id)),
     bulkComplete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkCompletion.Type }) {
       const user = yield* CurrentUser
       return yield* tasks.completeMany(user.id, payload.ids, payload.completed ?? true)
