@@ -9,7 +9,7 @@ import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
 import { defaultLimit, limitParameter, LinkHeader, TotalCountHeader } from "./Pagination.ts"
 import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion } from "./Problems.ts"
-import { UserLimit } from "./RateLimits.ts"
+import { UserLimit, UserPolicies } from "./RateLimits.ts"
 import { ListQuery } from "./TaskListQuery.ts"
 import {
   Batch,
@@ -145,7 +145,9 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       payload: BulkCompletion,
       success: BulkCompleted
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
-      .annotateMerge(summary("Complete or reopen many tasks", "Those of others count as not found.")),
+      .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
+        summary("Complete or reopen many tasks", "Those of others count as not found.")
+      ),
     bulkDelete: HttpApiEndpoint.post("bulkDelete", "/bulk/delete", {
       params: scope,
       query: NoQuery,
@@ -153,7 +155,9 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       payload: BulkDeletion,
       success: BulkDeleted
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
-      .annotateMerge(summary("Delete many tasks", "Those of others count as not found.")),
+      .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
+        summary("Delete many tasks", "Those of others count as not found.")
+      ),
     batch: HttpApiEndpoint.post("batch", "/batch", {
       params: scope,
       query: NoQuery,
@@ -162,7 +166,9 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       success: BatchResults,
       error: BatchFailed
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
-      .annotateMerge(summary("Do up to 100 writes in order", "All of them or none, or those that can be done."))
+      .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
+        summary("Do up to 100 writes in order", "All of them or none, or those that can be done.")
+      )
   }
 }
 
@@ -194,13 +200,11 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
       summary("Delete a task", "It can be restored for 30 days.")
     ),
   canonical.complete,
-  canonical.restore
-).middleware(UserLimit).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
   canonical.restore,
   canonical.bulkComplete,
   canonical.bulkDelete,
   canonical.batch
-).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
+).middleware(UserLimit).middleware(Authorization).prefix("/api/v1/tasks").annotateMerge(OpenApi.annotations({
   title: "Tasks",
   description: "The tasks of the user of the access token."
 })) {}
@@ -231,15 +235,12 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
     summary("Delete a task", "It can be restored for 30 days.")
   ),
   scoped.complete,
-  scoped.restore
-).middleware(UserLimit).middleware(OwnPath).middleware(Authorization).middleware(NotReserved)
-  .prefix("/api/:user_id/tasks").annotateMerge(OpenApi.annotations({
   scoped.restore,
   scoped.bulkComplete,
   scoped.bulkDelete,
   scoped.batch
-).middleware(OwnPath).middleware(Authorization).middleware(NotReserved).prefix("/api/:user_id/tasks")
-  .annotateMerge(OpenApi.annotations({
+).middleware(UserLimit).middleware(OwnPath).middleware(Authorization).middleware(NotReserved)
+  .prefix("/api/:user_id/tasks").annotateMerge(OpenApi.annotations({
     title: "Tasks (user-scoped paths)",
     description: "The same tasks, under the user's id."
   })) {}
