@@ -25,6 +25,7 @@ import { ChangesRepo } from "./changes/ChangesRepo.ts"
 import { WakeUps } from "./changes/WakeUps.ts"
 import { Writes } from "./changes/Writes.ts"
 import * as Migrations from "./database/Migrations.ts"
+import * as AllowedMethods from "./http/AllowedMethods.ts"
 import { Cursors } from "./http/Cursors.ts"
 import { drainFirst, Draining } from "./http/Draining.ts"
 import * as Edge from "./http/Edge.ts"
@@ -68,7 +69,7 @@ const endpoints = HttpApiBuilder.layer(Api).pipe(
   Layer.provide([Keys.layer, WakeUps.layer])
 )
 
-const routes = Layer.mergeAll(endpoints, Pages.layer).pipe(Layer.provide(Edge.layer))
+const routes = Layer.mergeAll(endpoints, Pages.layer, AllowedMethods.layer).pipe(Layer.provide(Edge.layer))
 
 const listening = Layer.effectDiscard(Effect.gen(function* () {
   const { address } = yield* HttpServer.HttpServer

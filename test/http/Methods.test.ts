@@ -66,6 +66,8 @@ describe("a method that a path does not have", () => {
     expect(await allow(`${tasks(user)}/${newId()}`)).toEqual(["DELETE", "GET", "PATCH", "PUT"])
     expect(await allow(`${tasks(user)}/${newId()}/complete`)).toEqual(["PATCH"])
     expect(await allow(`${tasks(user)}/${newId()}/restore`)).toEqual(["POST"])
+    expect(await allow(`${tasks(user)}/stats`)).toEqual(["GET"])
+    expect(await allow(`${tasks(user)}/batch`)).toEqual(["POST"])
   })
 
   it("R63 is 405 with a good token, for a malformed id, and with a method override too", async () => {
