@@ -34,6 +34,21 @@ const task = {
   updated_at: "2026-11-20T09:53:19.437Z",
   deleted_at: null
 }
+const completedTask = {
+  ...task,
+  completed: true,
+  completed_at: "2026-11-20T10:53:19.437Z",
+  version: 8,
+  updated_at: "2026-11-20T10:53:19.437Z"
+}
+const otherId = "0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0c"
+const update = { op: "update", id: task.id, if_match: 7, task: { priority: "urgent" } }
+const counts = (open: number, completed: number) => ({ open, completed })
+/** Thirty days, as many as there are in the answer. */
+const completedByDay = Array.from({ length: 30 }, (_, day) => ({
+  date: new Date(Date.UTC(2026, 9, 22 + day)).toISOString().slice(0, 10),
+  count: day === 29 ? 2 : 0
+}))
 // RFC 8037, appendix A.2
 const publicJwk = {
   kty: "OKP",
@@ -64,6 +79,17 @@ const storedSession = {
 /** One example of each named schema; the docs page fills its forms with them. */
 export const schemaExamples: Readonly<Record<string, unknown>> = {
   AccountDeletion: { password },
+  Batch: { mode: "atomic", operations: [{ op: "create", task: creation }, update] },
+  BatchResults: {
+    results: [{ status: 201, task }, { status: 200, task: { ...task, priority: "urgent", version: 8 } }]
+  },
+  BulkCompleted: {
+    updated: 1,
+    results: [{ id: task.id, status: "updated" }, { id: otherId, status: "not_found" }]
+  },
+  BulkCompletion: { ids: [task.id, otherId], completed: true },
+  BulkDeleted: { deleted: 1, results: [{ id: task.id, status: "deleted" }, { id: otherId, status: "not_found" }] },
+  BulkDeletion: { ids: [task.id, otherId] },
   ChangeEvent: { event: "change", id: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", data: JSON.stringify(task) },
   ChangesPage: { changes: [task], cursor: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", has_more: false },
   Completion: { completed: true },
@@ -83,6 +109,8 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   JwkSet: { keys: [publicJwk] },
   Login: { user, ...tokens },
   Logout: {},
+  Operation: update,
+  OperationResult: { status: 200, task: completedTask },
   OAuthError: {
     error: "invalid_grant",
     error_description: problemCatalog.invalid_credentials.meaning,
@@ -101,6 +129,20 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   TaskMergePatch: { title: "Water all the plants", description: null },
   TaskPatch: { title: "Water all the plants", description: null },
   TaskReplace: { title: "Water the plants", completed: true },
+  TaskStatistics: {
+    total: 8,
+    ...counts(6, 2),
+    completion_rate: 0.25,
+    by_priority: {
+      none: counts(3, 0),
+      low: counts(0, 0),
+      medium: counts(1, 1),
+      high: counts(2, 1),
+      urgent: counts(0, 0)
+    },
+    by_tag: [{ tag: "home", ...counts(4, 1) }, { tag: "garden", ...counts(2, 0) }],
+    completed_by_day: completedByDay
+  },
   TaskText: JSON.stringify(task),
   TaskUpdate: { completed: true },
   TokenRequest: { grant_type: "password", username: user.email, password },
@@ -110,7 +152,7 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   UserPatch: { name: "Ada King", time_zone: "Europe/Berlin" }
 }
 
-const problemExample = (code: ProblemCode) => ({
+const problemExample = (code: ProblemCode): object => ({
   type: `/problems/${code}`,
   title: problemCatalog[code].title,
   status: problemCatalog[code].status,
@@ -118,7 +160,8 @@ const problemExample = (code: ProblemCode) => ({
   code,
   request_id: "0198f5a0-2b3c-7d4e-9f5a-6b7c8d9e0f1a",
   ...(problemCatalog[code].status === 422 && code !== "wrong_password" && { errors: [schemaExamples["Fault"]] }),
-  ...(code === "stale_version" && { current: task })
+  ...(code === "stale_version" && { current: task }),
+  ...(code === "batch_failed" && { results: [{ status: 424 }, { status: 404, problem: problemExample("not_found") }] })
 })
 
 const isProblem = (name: string): name is ProblemCode => Object.hasOwn(problemCatalog, name)

@@ -17,7 +17,7 @@ import {
 } from "../api/TaskBulk.ts"
 import type { TaskStatistics } from "../api/TaskStatistics.ts"
 import { transaction } from "../database/Transaction.ts"
-import { lastDays } from "../domain/Days.ts"
+import { lastDays } from "./Days.ts"
 import { entityTags } from "../domain/EntityTags.ts"
 import {
   defaults,

@@ -17,6 +17,9 @@ it("has an example of every request body, and each fits its schema", () => {
   const bodies = new Map(endpoints.flatMap((endpoint) => [...endpoint.bodies]))
   expect([...bodies.keys()].sort()).toEqual([
     "AccountDeletion",
+    "Batch",
+    "BulkCompletion",
+    "BulkDeletion",
     "Completion",
     "Credentials",
     "Logout",

@@ -54,6 +54,9 @@ describe("GET /export", () => {
     "sessions.salt": "what refresh tokens are made with",
     "tasks.completed": "completed_at says it, and the member of this name",
     "tasks.creation_hash": "made of the other members",
+    "tasks.title_terms": "made of the title",
+    "tasks.description_terms": "made of the description",
+    "tasks.tag_terms": "made of the tags",
     "idempotency_keys.request_hash": "made of a request that is not kept"
   }
 

@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { lastDays } from "../../src/domain/Days.ts"
+import { lastDays } from "../../src/tasks/Days.ts"
 import { type Account, useServer } from "../support/TestServer.ts"
 import { create, families, having, listAll, patch, remove, type TaskAnswer } from "./families.ts"
 
