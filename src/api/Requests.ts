@@ -34,6 +34,11 @@ export const BodyLimit = Context.Reference<number>("tasks-api/api/Requests/BodyL
   defaultValue: () => 128 * 1024
 })
 
+/** How long an endpoint may take once the body has arrived, in milliseconds: below what load balancers wait for. */
+export const TimeLimit = Context.Reference<number>("tasks-api/api/Requests/TimeLimit", {
+  defaultValue: () => 10_000
+})
+
 /** Whether an endpoint takes an empty body for `{}`, from everybody or from users of other issuers. */
 export const BodyOptional = Context.Reference<"no" | "yes" | "for external users">(
   "tasks-api/api/Requests/BodyOptional",

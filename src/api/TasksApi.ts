@@ -19,10 +19,11 @@ import {
   BulkCompleted,
   BulkCompletion,
   BulkDeleted,
-  BulkDeletion
+  BulkDeletion,
+  manyTime
 } from "./TaskBulk.ts"
 import { TaskStatistics } from "./TaskStatistics.ts"
-import { BodyLimit, bodyOptional, FormedHeaders, Message, NoQuery, RequestBody } from "./Requests.ts"
+import { BodyLimit, bodyOptional, FormedHeaders, Message, NoQuery, RequestBody, TimeLimit } from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
 const etag = (task: Task) => `"${task.version}"`
@@ -137,14 +138,19 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       summary("Restore a deleted task", "Within 30 days of its deletion.")
     ),
     stats: HttpApiEndpoint.get("stats", "/stats", { params: scope, query: NoQuery, success: TaskStatistics })
-      .annotateMerge(summary("Count tasks", "Of live tasks; days are those of the user's time zone.")),
+      .annotate(TimeLimit, manyTime).annotateMerge(
+        summary("Count tasks", "Of live tasks; days are those of the user's time zone.")
+      ),
     bulkComplete: HttpApiEndpoint.post("bulkComplete", "/bulk/complete", {
       params: scope,
       query: NoQuery,
       headers: idempotencyKey,
       payload: BulkCompletion,
       success: BulkCompleted
-    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody).annotate(
+      TimeLimit,
+      manyTime
+    )
       .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
         summary("Complete or reopen many tasks", "Those of others count as not found.")
       ),
@@ -154,7 +160,10 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       headers: idempotencyKey,
       payload: BulkDeletion,
       success: BulkDeleted
-    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody).annotate(
+      TimeLimit,
+      manyTime
+    )
       .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
         summary("Delete many tasks", "Those of others count as not found.")
       ),
@@ -165,7 +174,10 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       payload: Batch,
       success: BatchResults,
       error: BatchFailed
-    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody)
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody).annotate(
+      TimeLimit,
+      manyTime
+    )
       .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
         summary("Do up to 100 writes in order", "All of them or none, or those that can be done.")
       )

@@ -23,6 +23,7 @@ import {
   Overloaded,
   RequestId
 } from "../api/Problems.ts"
+import { TimeLimit } from "../api/Requests.ts"
 import { classify } from "../database/Failures.ts"
 import { Settings } from "../Settings.ts"
 import { allowedMethods } from "./AllowedMethods.ts"
@@ -31,8 +32,8 @@ import { RequestInfo } from "./RequestInfo.ts"
 import { securityHeaders } from "./SecurityHeaders.ts"
 import { within } from "./Within.ts"
 
-/** Milliseconds that a request may take once its body has arrived; bulk requests will have their own. */
-const timeLimit = 10_000
+/** Milliseconds that a request may take until its endpoint says how long. */
+const timeLimit = TimeLimit.defaultValue()
 
 /** A body that arrives slowly has a limit of its own, at the socket. */
 const isArriving = (request: HttpServerRequest.HttpServerRequest) => !toIncomingMessage(request).complete
@@ -117,15 +118,16 @@ const edge = HttpRouter.middleware(
       Effect.gen(function* () {
         const request = yield* HttpServerRequest.HttpServerRequest
         const secure = request.protocol === "https"
+        let given = timeLimit
         const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
           ? HttpServerRespondable.toResponse(new HttpsRequired())
           // the router makes only its handlers interruptible: a client that goes away ends this too
-          : Effect.interruptible(within(
-            timeLimit,
-            app,
-            outOfTime,
-            () => isArriving(request) && !draining.started.isOpen()
-          ))
+          : Effect.interruptible(within(timeLimit, app, outOfTime, () => {
+            if (isArriving(request)) return draining.started.isOpen() ? 0 : timeLimit
+            const more = info.timeLimit - given
+            given = info.timeLimit
+            return more
+          }))
         const response = yield* Effect.catchCause(
           admitted,
           (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : recover(cause, request)
@@ -182,7 +184,8 @@ const edge = HttpRouter.middleware(
           address: request.remoteAddress._tag === "Some" ? request.remoteAddress.value : undefined,
           userAgent: request.headers["user-agent"]?.replace(/[^\x20-\x7e]/g, "?").slice(0, 300),
           route: undefined,
-          userId: undefined
+          userId: undefined,
+          timeLimit
         }
         return yield* logged(answer(app, info), request, info).pipe(
           Effect.provideService(RequestInfo, info),

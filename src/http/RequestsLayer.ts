@@ -5,13 +5,14 @@ import { HttpServerRequest, UrlParams } from "effect/http"
 import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
 import { CurrentUser } from "../api/Authorization.ts"
 import { MalformedBody, MalformedHeader, TooLarge, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
-import { BodyLimit, BodyOptional, Faults, FormedHeaders, RequestBody } from "../api/Requests.ts"
+import { BodyLimit, BodyOptional, Faults, FormedHeaders, RequestBody, TimeLimit } from "../api/Requests.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { faultsOf } from "./ValidationFaults.ts"
 
 const faults = Layer.succeed(Faults, (httpEffect, { endpoint }) =>
   Effect.flatMap(RequestInfo, (info) => {
     info.route = endpoint.path
+    info.timeLimit = Context.get(endpoint.annotations, TimeLimit)
     return Effect.catch(
       httpEffect,
       (error): Effect.Effect<never, ValidationFailed | Types.unhandled> => {

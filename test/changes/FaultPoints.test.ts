@@ -399,7 +399,7 @@ describe.skipIf(testDatabaseUrl === undefined)(
       try {
         const begin = performance.now()
         const answers = await Promise.all(stopped.flatMap(({ answers }) => answers))
-        // the handler's limit is 10 s; what is added is for a machine that is busy with other tests
+        // a transaction gives up before the handler's limit of 10 s; more is for a machine that is busy with other tests
         expect(performance.now() - begin).toBeLessThan(14_000)
         for (const answer of answers) {
           expect(answer?.status, answer?.text).toBe(503)
