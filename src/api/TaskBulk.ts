@@ -45,7 +45,7 @@ export const Operation = Schema.Union([
   closed({ op: Schema.Literal("update"), ...one, task: TaskPatch }),
   closed({ op: Schema.Literal("complete"), ...one, completed: Schema.optionalKey(Schema.Boolean) }),
   closed({ op: Schema.Literal("delete"), ...one })
-]).annotate({ identifier: "Operation" })
+]).annotate({ identifier: "Operation", message: "must be an object whose op is create, update, complete or delete" })
 export type Operation = typeof Operation.Type
 
 export const Batch = closed({

@@ -118,6 +118,7 @@ describe("bulk and batch", () => {
       "/operations/5",
       "/operations/6/completed"
     ])
+    expect(bad.json.errors[4].detail).toBe("must be an object whose op is create, update, complete or delete")
     expect(await lastVersion()).toBe(before)
   })
 
