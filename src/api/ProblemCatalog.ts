@@ -174,7 +174,7 @@ export const problemCatalog = {
     status: 413,
     title: "The body is too large",
     meaning: "The request's body is longer than this endpoint accepts.",
-    remedy: "Send less: 16 KiB for authentication, 128 KiB elsewhere."
+    remedy: "Send less: 16 KiB for authentication, 1 MiB for bulk requests and batches, 128 KiB elsewhere."
   },
   unsupported_media_type: {
     status: 415,
