@@ -11,11 +11,11 @@ export const ListQuery = closed({
   deleted: Schema.optionalKey(Schema.Literal("true").annotate({ description: "the trash, instead of the live tasks" })),
   priority: Schema.optionalKey(PriorityFilter),
   tag: Schema.optionalKey(Schema.Array(trimmed(1, 50)).annotate({ description: "all of them, whatever their case" })),
-  updated_since: Schema.optionalKey(SentInstant),
+  updated_since: Schema.optionalKey(SentInstant.annotate({ description: "inclusive" })),
   q: Schema.optionalKey(SearchText),
   sort: Schema.optionalKey(Sort),
   limit: Schema.optionalKey(Limit),
   cursor: Schema.optionalKey(Cursor),
-  count: Schema.optionalKey(Schema.Literal("exact"))
+  count: Schema.optionalKey(Schema.Literal("exact").annotate({ description: "adds X-Total-Count" }))
 })
 export type ListQuery = typeof ListQuery.Type

@@ -29,7 +29,9 @@ const parse = (header: string, weak: "matches" | "differs"): EntityTags | undefi
 
 /** A header that names entity tags. */
 export const EntityTagsHeader = Schema.String.check(
-  Schema.makeFilter((header) => parse(header, "matches") !== undefined || "must be a list of entity tags, or *")
+  Schema.makeFilter((header) => parse(header, "matches") !== undefined || "must be a list of entity tags, or *", {
+    toJsonSchema: () => ({ minLength: 1 })
+  })
 )
 
 /** The tags of a header that is one. Our tags are strong: where `weak` differs, a weak tag never matches (RFC 9110 8.8.3.2). */

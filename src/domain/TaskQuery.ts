@@ -18,7 +18,7 @@ const orders = sortKeys.flatMap((key): ReadonlyArray<readonly [string, Order]> =
 ])
 
 /** Names with commas between them, each of what is known; `keyOf` tells what may be there but once. */
-const listOf = <A>(known: ReadonlyMap<string, A>, keyOf: (value: A) => string) => {
+const listOf = <A>(known: ReadonlyMap<string, A>, keyOf: (value: A) => string, description: string) => {
   const names = new Map([...known].map(([name, value]) => [value, name]))
   const valuesOf = (list: string): ReadonlyArray<A> =>
     list.split(",").flatMap((name) => {
@@ -29,6 +29,11 @@ const listOf = <A>(known: ReadonlyMap<string, A>, keyOf: (value: A) => string) =
     const values = valuesOf(list)
     return values.length === list.split(",").length && new Set(values.map(keyOf)).size === values.length ||
       `must be of ${[...known.keys()].join(", ")}, with commas between them and none twice`
+  }, {
+    toJsonSchema: () => {
+      const name = `(?:${[...known.keys()].join("|")})`
+      return { description, pattern: `^${name}(?:,${name})*$` }
+    }
   })).pipe(Schema.decodeTo(
     Schema.Array(Schema.declare((value): value is A => names.has(value as A))),
     SchemaTransformation.transform({
@@ -38,9 +43,9 @@ const listOf = <A>(known: ReadonlyMap<string, A>, keyOf: (value: A) => string) =
   ))
 }
 
-export const Sort = listOf<Order>(new Map(orders), ({ key }) => key)
+export const Sort = listOf<Order>(new Map(orders), ({ key }) => key, "keys, each at most once; with - descending")
 
-export const PriorityFilter = listOf<Priority>(new Map(priorities.map((it) => [it, it])), (it) => it)
+export const PriorityFilter = listOf<Priority>(new Map(priorities.map((it) => [it, it])), (it) => it, "any of them")
 
 export const Flag = Schema.Literals(["true", "false"]).pipe(
   Schema.decodeTo(
@@ -53,7 +58,9 @@ export const Flag = Schema.Literals(["true", "false"]).pipe(
 )
 
 /** Words to be found, at most 100 characters. */
-export const SearchText = text().check(length(0, 100))
+export const SearchText = text({ description: "words, each of which is the beginning of a word of the task" }).check(
+  length(0, 100)
+)
 
 /** The newest order first, when a request names none. */
 export const defaultOrder: ReadonlyArray<Order> = [{ key: "created_at", descending: true }]

@@ -40,6 +40,15 @@ it("has an example of every request body, and each fits its schema", () => {
   }
 })
 
+it("tells of every parameter what it may be, unless it is opaque", () => {
+  const methods = ["get", "post", "put", "patch", "delete"] as const
+  const untold = Object.values(document.paths).flatMap((path) =>
+    methods.flatMap((method) => path[method]?.parameters ?? [])
+      .flatMap(({ name, schema }) => Object.keys(schema).join() === "type" ? [name] : [])
+  )
+  expect([...new Set(untold)].sort()).toEqual(["authorization", "cursor", "since"])
+})
+
 it("shows an example of every named schema", () => {
   const without = Object.entries(document.components.schemas).filter(([, schema]) => !("examples" in schema))
   expect(without.map(([name]) => name)).toEqual([])
