@@ -12,7 +12,7 @@ const byPriority = Object.fromEntries(priorities.map((priority) => [priority, Sc
 export const TaskStatistics = Schema.Struct({
   total: Schema.Int,
   ...Counts,
-  completion_rate: Schema.NullOr(Schema.Number).annotate({ description: "0 to 1; null where there is no task" }),
+  completion_rate: Schema.NullOr(Schema.Finite).annotate({ description: "0 to 1; null where there is no task" }),
   by_priority: Schema.Struct(byPriority),
   by_tag: Schema.Array(Schema.Struct({ tag: Schema.String, ...Counts })).annotate({
     description: "the 50 tags with the most tasks, whatever their case"
