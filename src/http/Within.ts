@@ -19,13 +19,14 @@ export const within = <A, E, R, B, E2, R2>(
         restore(Effect.callback<A | B, E | E2, R | R2>((resume) => {
           const end = () => {
             const longer = more()
-            if (longer > 0) return void (timer = setTimeout(end, longer))
+            if (longer > 0) return void (timer = later(longer))
             // first: a fiber may end while it is interrupted
             resume(otherwise)
             fiber.interruptUnsafe()
           }
           // a fiber that sleeps would cost each request more than a timer
-          let timer = setTimeout(end, milliseconds)
+          const later = (milliseconds: number) => setTimeout(end, milliseconds)
+          let timer = later(milliseconds)
           fiber.addObserver((exit) => {
             clearTimeout(timer)
             resume(exit)
