@@ -1,6 +1,7 @@
 /** Words as they are searched for: found in any language, told apart by letters and digits alone. */
 
-const segmenter = new Intl.Segmenter(undefined, { granularity: "word" })
+// of one locale, because some have rules of their own, and instances must agree
+const segmenter = new Intl.Segmenter("en", { granularity: "word" })
 
 /** Code points of a word that count: longer ones are found by their beginning. */
 const maximumLength = 50
@@ -8,16 +9,34 @@ const maximumLength = 50
 /** Accents of the scripts that have them as marks of their own once taken apart; other marks are part of the letter. */
 const accents = /[\u0300-\u036f]/g
 
+const ascii = /^[\0-\x7f]*$/
+
 /** One form for what differs in case, accents or compatibility: ß is ss, and Turkish ı and İ are i. */
 export const fold = (text: string): string =>
-  text.normalize("NFKD").toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFKD").replace(accents, "")
-    .normalize("NFC")
+  ascii.test(text)
+    ? text.toLowerCase()
+    : text.normalize("NFKD").toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFKD").replace(accents, "")
+      .normalize("NFC")
+
+/** Signs between letters, of which runtimes do not agree whether they are part of a word. */
+const separators = /:|(?<!\d)\.|\.(?!\d)/g
+
+/** What the segmenter finds in folded ASCII without separators, at a tenth of its price (UAX #29, WB5 to WB13b). */
+const asciiWords = /[a-z0-9_]+(?:(?:(?<=[a-z])'(?=[a-z])|(?<=[0-9])[.,;'](?=[0-9]))[a-z0-9_]+)*/g
 
 /** The words of a text, folded, each once. White space and signs are no words. */
 export const wordsOf = (text: string): ReadonlyArray<string> => {
   const words = new Set<string>()
-  for (const { isWordLike, segment } of segmenter.segment(fold(text))) {
-    if (isWordLike) words.add(Array.from(segment).slice(0, maximumLength).join(""))
+  // no word has a space in it, so only what is around a letter or sign beyond ASCII takes the long way
+  for (const part of ascii.test(text) ? [text] : text.split(" ")) {
+    const folded = fold(part).replace(separators, " ")
+    if (ascii.test(folded)) {
+      for (const word of folded.match(asciiWords) ?? []) if (word !== "_") words.add(word.slice(0, maximumLength))
+    } else {
+      for (const { isWordLike, segment } of segmenter.segment(folded)) {
+        if (isWordLike) words.add(Array.from(segment).slice(0, maximumLength).join(""))
+      }
+    }
   }
   return [...words]
 }
