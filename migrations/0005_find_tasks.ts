@@ -63,5 +63,6 @@ export default Effect.gen(function* () {
     create index tasks_completed_at on tasks (user_id, completed_at, id)
     where deleted_at is null and completed_at is not null`
   yield* sql`create index tasks_open on tasks (user_id, id) where deleted_at is null and completed_at is null`
-  yield* sql`create index tasks_trash on tasks (user_id, deleted_at) where deleted_at is not null`
+  // most of what is deleted is not older than what can be restored
+  yield* sql`create index tasks_trash on tasks (user_id, created_at, id) where deleted_at is not null`
 })

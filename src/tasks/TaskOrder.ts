@@ -29,7 +29,12 @@ export interface Range {
   readonly orderBy: Statement.Fragment
 }
 
-export const taskOrder = (sql: SqlClient.SqlClient, orders: ReadonlyArray<Order>) => {
+/** `completed` tells whether there are only tasks that have been completed, only others, or both. */
+export const taskOrder = (
+  sql: SqlClient.SqlClient,
+  orders: ReadonlyArray<Order>,
+  completed: boolean | undefined = undefined
+) => {
   const keys = orders.map(({ descending, key }) => ({ ...columns[key], descending }))
   const idDescending = keys[0]!.descending
   const all = [...keys, { expression: "id", type: "uuid", nullable: false, descending: idDescending }]
@@ -68,7 +73,7 @@ export const taskOrder = (sql: SqlClient.SqlClient, orders: ReadonlyArray<Order>
   )
   const byId = sql.literal(`id ${direction(idDescending)}`)
 
-  /** The ranges of the whole list, or of what comes after a position. */
+  /** The ranges of the whole list, or of what comes after a position: at least one. */
   const ranges = (after: Position | undefined): ReadonlyArray<Range> => {
     if (only?.nullable === true) {
       const column = sql.literal(only.expression)
@@ -78,17 +83,14 @@ export const taskOrder = (sql: SqlClient.SqlClient, orders: ReadonlyArray<Order>
       const orderOfValued = sql.literal(
         `${only.expression} ${direction(only.descending)}, id ${direction(idDescending)}`
       )
-      if (after === undefined) {
-        return [{ condition: valued, orderBy: orderOfValued }, { condition: empty, orderBy: byId }]
-      }
+      const ofEmpty = { condition: empty, orderBy: byId }
+      const isLeft = (it: Range) => completed === undefined || (it === ofEmpty) !== completed
+      if (after === undefined) return [{ condition: valued, orderBy: orderOfValued }, ofEmpty].filter(isLeft)
       if (after[0] === null) {
         const beyond = sql`id ${sql.literal(idDescending ? "<" : ">")} ${value("uuid", after[1] ?? "")}`
         return [{ condition: sql`${empty} and ${beyond}`, orderBy: byId }]
       }
-      return [
-        { condition: sql`${valued} and ${afterRow(after)}`, orderBy: orderOfValued },
-        { condition: empty, orderBy: byId }
-      ]
+      return [{ condition: sql`${valued} and ${afterRow(after)}`, orderBy: orderOfValued }, ofEmpty].filter(isLeft)
     }
     if (after === undefined) return [{ condition: sql.literal("true"), orderBy }]
     return [{ condition: isUniform ? afterRow(after) : afterFrom(after, 0), orderBy }]

@@ -33,7 +33,8 @@ import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
-import { type Filter, type Target, type TasksById, TasksRepo } from "./TasksRepo.ts"
+import type { Filter } from "./TaskList.ts"
+import { type Target, type TasksById, TasksRepo } from "./TasksRepo.ts"
 
 const listPosition = Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String)))
 

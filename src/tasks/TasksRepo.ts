@@ -4,11 +4,11 @@ import { SqlClient, type Statement } from "effect/sql"
 import { Writes } from "../changes/Writes.ts"
 import { Reads } from "../database/Reads.ts"
 import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
-import type { Order } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
-import { type Position, taskOrder } from "./TaskOrder.ts"
-import { tagTerms, termQuery, wordTerms } from "./Terms.ts"
+import { type Filter, live as liveTasks, type Page, restorable as restorableTasks, taskList } from "./TaskList.ts"
+import type { Position } from "./TaskOrder.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
+import { tagTerms, wordTerms } from "./Terms.ts"
 
 /** Priorities are stored by rank, so that they sort. */
 const rank = (priority: Priority | undefined): number | null =>
@@ -16,26 +16,6 @@ const rank = (priority: Priority | undefined): number | null =>
 
 /** The versions at which a write may change a task: undefined for any. */
 export type ExpectedVersions = ReadonlyArray<number> | undefined
-
-/** Which tasks a list has; what is undefined or empty does not matter. */
-export interface Filter {
-  /** the trash: deleted tasks that can be restored, instead of the live ones */
-  readonly deleted: boolean
-  readonly completed: boolean | undefined
-  readonly priorities: ReadonlyArray<Priority> | undefined
-  /** all of them, whatever their case */
-  readonly tags: ReadonlyArray<string>
-  /** an instant, inclusive */
-  readonly updatedSince: string | undefined
-  /** the beginnings of words, all of which must be there; an empty list matches nothing */
-  readonly words: ReadonlyArray<string> | undefined
-}
-
-export interface Page {
-  readonly order: ReadonlyArray<Order>
-  readonly after: Position | undefined
-  readonly limit: number
-}
 
 export interface NewTask extends TaskCreate {
   readonly id: TaskId
@@ -115,35 +95,9 @@ export class TasksRepo extends Context.Service<TasksRepo, {
       const reads = yield* Reads
       const writes = yield* Writes
       const columns = sql.literal(taskColumns)
-      // as the index has it
-      const terms = sql.literal("(title_terms || description_terms || tag_terms)")
-      const restorable = sql.literal("deleted_at > now() - interval '30 days'")
-      const live = sql.literal("deleted_at is null")
-
-      const isByTerms = ({ tags, words }: Filter) => tags.length > 0 || words !== undefined
-
-      const conditionsOf = (userId: UserId, filter: Filter) => {
-        const { completed, deleted, priorities, tags, updatedSince, words } = filter
-        return [
-          sql`user_id = ${userId}`,
-          deleted ? restorable : live,
-          ...(completed === undefined ? [] : [sql`completed = ${completed}`]),
-          ...(priorities === undefined ? [] : [sql`priority = any(${priorities.map(rank)}::smallint[])`]),
-          ...(updatedSince === undefined ? [] : [sql`updated_at >= ${updatedSince}::text::timestamptz`]),
-          ...(words?.length === 0 ? [sql.literal("false")] : []),
-          ...(isByTerms(filter) && words?.length !== 0
-            ? [sql`${terms} @@ ${termQuery(userId, { tags, words: words ?? [] })}::text::tsquery`]
-            : [])
-        ]
-      }
-
-      /** The tasks of a filter. What is found by terms is found first and sorted then, however few of it are asked for. */
-      const tasksOf = (userId: UserId, filter: Filter) => {
-        const conditions = sql.and(conditionsOf(userId, filter))
-        return isByTerms(filter)
-          ? sql`(select * from tasks where ${conditions} offset 0) as tasks where true`
-          : sql`tasks where ${conditions}`
-      }
+      const restorable = sql.literal(restorableTasks)
+      const live = sql.literal(liveTasks)
+      const lists = taskList(sql)
 
       const byId = Effect.map((rows: ReadonlyArray<TaskRow>): TasksById => {
         const tasks = rows.map(toTask)
@@ -252,27 +206,16 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.orDie
           )
         },
-        list: (userId, filter, { after, limit, order }) => {
-          const { orderBy, position, ranges } = taskOrder(sql, order)
-          const tasks = tasksOf(userId, filter)
-          const [first, ...others] = ranges(after).map((range) =>
-            sql`
-            select ${columns}, ${position} as position from ${tasks} and ${range.condition}
-            order by ${range.orderBy} limit ${limit}`
-          )
-          const statement = others.length === 0 ? first! : sql`
-          select * from (${others.reduce((all, one) => sql`${all} union all (${one})`, sql`(${first!})`)}) as ranges
-          order by ${orderBy} limit ${limit}`
+        list: (userId, filter, page) => {
           // what an index has in this order is short work
-          const client = isByTerms(filter) || order.length > 1 ? sql : reads
-          return client<TaskRow & { readonly position: Position }>`${statement}`.pipe(
+          const client = lists.isLong(filter, page.order) ? sql : reads
+          return client<TaskRow & { readonly position: Position }>`${lists.page(userId, filter, page)}`.pipe(
             Effect.map((rows) => rows.map((row) => ({ task: toTask(row), position: row.position }))),
             Effect.orDie
           )
         },
         count: (userId, filter) =>
-          sql<{ readonly count: number }>`
-          select count(*)::int as count from ${tasksOf(userId, filter)}`.pipe(
+          sql<{ readonly count: number }>`${lists.count(userId, filter)}`.pipe(
             Effect.map(([row]) => row!.count),
             Effect.orDie
           ),

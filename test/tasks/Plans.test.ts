@@ -8,8 +8,9 @@ import { Writes } from "../../src/changes/Writes.ts"
 import { Reads } from "../../src/database/Reads.ts"
 import { type Order, sortKeys } from "../../src/domain/TaskQuery.ts"
 import { UserId } from "../../src/domain/User.ts"
+import type { Filter } from "../../src/tasks/TaskList.ts"
 import type { Position } from "../../src/tasks/TaskOrder.ts"
-import { type Filter, TasksRepo } from "../../src/tasks/TasksRepo.ts"
+import { TasksRepo } from "../../src/tasks/TasksRepo.ts"
 import { emptyDatabase } from "../operation/postgres.ts"
 import { run, useFinished } from "../operation/program.ts"
 
@@ -30,10 +31,29 @@ const everything: Filter = {
 interface Node {
   readonly "Node Type": string
   readonly "Index Name"?: string
+  readonly "Actual Rows": number
+  readonly "Actual Loops": number
+  readonly "Rows Removed by Filter"?: number
+  readonly "Rows Removed by Index Recheck"?: number
   readonly Plans?: ReadonlyArray<Node>
 }
 
 const flatten = (node: Node): ReadonlyArray<Node> => [node, ...(node.Plans ?? []).flatMap(flatten)]
+
+/** The scans of tables and indexes that a plan has executed. */
+const scansOf = (nodes: ReadonlyArray<Node>) =>
+  nodes.filter((node) =>
+    node["Actual Loops"] > 0 && node["Node Type"].includes("Scan") && !/Subquery|CTE/.test(node["Node Type"])
+  )
+
+/** Rows that they have read, whether they were wanted or not. */
+const rowsRead = (scans: ReadonlyArray<Node>) =>
+  scans.reduce(
+    (sum, node) =>
+      sum + node["Actual Loops"] *
+        (node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0) + (node["Rows Removed by Index Recheck"] ?? 0)),
+    0
+  )
 
 /** The statement that a call of the repository sends, told by the last one that it makes. */
 const statements: Array<Statement.Statement<unknown>> = []
@@ -67,7 +87,7 @@ describe.skipIf(!isServer)("a list of 20,000 tasks", () => {
     await sql(
       `insert into tasks (user_id, id, version, title, priority, created_at, updated_at, completed, completed_at, title_terms)
       select id, gen_random_uuid(), n, 'task ' || n % 5000, n % 5, now() - n * interval '1 minute',
-        now() - n * interval '1 minute', n % 3 = 0, case when n % 3 = 0 then now() - n * interval '1 second' end,
+        now() - n * interval '1 minute', n <= $2 - 30, case when n <= $2 - 30 then now() - n * interval '1 second' end,
         array_to_tsvector(array[right(id::text, 4) || 'task', right(id::text, 4) || 'word' || n % 5000])
       from users, lateral generate_series(1, case when id = $1 then $2::int else 50 end) as n`,
       [user, tasks]
@@ -99,7 +119,7 @@ describe.skipIf(!isServer)("a list of 20,000 tasks", () => {
       for (const mode of ["force_custom_plan", "force_generic_plan"]) {
         yield* sql.unsafe(`set plan_cache_mode = ${mode}`)
         const [row] = yield* sql.unsafe<{ readonly "QUERY PLAN": ReadonlyArray<{ readonly Plan: Node }> }>(
-          `explain (format json) execute listed (${values.map(literal).join(", ")})`
+          `explain (analyze, timing off, format json) execute listed (${values.map(literal).join(", ")})`
         )
         plans.push(flatten(row!["QUERY PLAN"][0]!.Plan))
       }
@@ -162,6 +182,49 @@ describe.skipIf(!isServer)("a list of 20,000 tasks", () => {
           expect(nodes.flatMap((node) => node["Index Name"] ?? [])).toContain("tasks_terms")
         }
       }
+    }
+  })
+
+  it("filtered reads a part of the tasks alone, whether many or few of them match", async () => {
+    const hourAgo = new Date(Date.now() - 3_600_000).toISOString()
+    const filters: ReadonlyArray<Filter> = [
+      // the 30 oldest
+      { ...everything, completed: false },
+      { ...everything, completed: true },
+      { ...everything, updatedSince: hourAgo },
+      { ...everything, priorities: ["urgent"] },
+      { ...everything, priorities: ["urgent"], completed: false },
+      // all of them, four, and none
+      { ...everything, words: ["task"] },
+      { ...everything, words: ["word77"] },
+      { ...everything, words: ["nothing"] },
+      { ...everything, words: ["task"], completed: false }
+    ]
+    const orders: ReadonlyArray<Order> = sortKeys.flatMap((key) =>
+      [false, true].map((descending) => ({ key, descending }))
+    )
+    for (const filter of filters) {
+      for (const order of orders) {
+        // the least urgent first, and of them the urgent: all of these are collected
+        if (filter.priorities !== undefined && order.key === "priority" && !order.descending) continue
+        for (const nodes of await plansOf(filter, [order], undefined)) {
+          const scans = scansOf(nodes)
+          expect(scans.map((node) => node["Node Type"])).not.toContain("Seq Scan")
+          expect([filter, order, rowsRead(scans)]).toSatisfy(([, , rows]) => rows < 2_000)
+        }
+      }
+    }
+  })
+
+  it("in the trash is in the order of an index, too", async () => {
+    for (
+      const nodes of await plansOf(
+        { ...everything, deleted: true },
+        [{ key: "created_at", descending: true }],
+        undefined
+      )
+    ) {
+      expect(nodes.flatMap((node) => node["Index Name"] ?? [])).toEqual(["tasks_trash"])
     }
   })
 })
