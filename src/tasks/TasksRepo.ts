@@ -225,21 +225,25 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.orDie
           ),
         counts: (userId, starts) => {
-          const counts = sql.literal(`'open', count(*) filter (where not completed),
-            'completed', count(*) filter (where completed)`)
+          const counts = sql.literal(`'open', coalesce(sum(count) filter (where not completed), 0),
+            'completed', coalesce(sum(count) filter (where completed), 0)`)
           const mine = sql`user_id = ${userId} and ${live}`
+          // the tasks are read once; of those that are alike in all that is counted, there are many
           return sql<{
             readonly by_priority: ReadonlyArray<{ readonly rank: number } & Counts> | null
             readonly by_tag: ReadonlyArray<{ readonly tag: string } & Counts> | null
             readonly by_day: ReadonlyArray<{ readonly day: number; readonly count: number }> | null
           }>`
+          with alike as materialized (
+            select priority, completed, tags, count(*) from tasks where ${mine} group by priority, completed, tags
+          )
           select
             (select json_agg(row) from (
-              select json_build_object('rank', priority, ${counts}) as row from tasks where ${mine} group by priority
+              select json_build_object('rank', priority, ${counts}) as row from alike group by priority
             ) as rows) as by_priority,
             (select json_agg(row) from (
-              select json_build_object('tag', min(tag), ${counts}) as row from tasks, unnest(tags) as tag where ${mine}
-              group by lower(tag) order by count(*) desc, min(tag) limit 50
+              select json_build_object('tag', min(tag), ${counts}) as row from alike, unnest(tags) as tag
+              group by lower(tag) order by sum(count) desc, min(tag) limit 50
             ) as rows) as by_tag,
             (select json_agg(row) from (
               select json_build_object('day', day, 'count', count(*)) as row
