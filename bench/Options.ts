@@ -63,7 +63,7 @@ How:
 --tasks 10000          tasks of each of them
 --memory-seconds 60    length of the load before memory is read
 --sizes ${defaults.sizes}   tasks of one user, for --growth
---crowds ${defaults.crowds}     users, for --growth
+--crowds ${defaults.crowds}     users, for --growth; --crowds= leaves them out
 --flags=""             flags of Node for the bundle, such as --flags=--cpu-prof
 --before folder        measures the bundle that scripts/assemble.sh put there, too, without flags
 --out bench/RESULTS.md keeps the tables there, each part in place of its last one`
@@ -123,7 +123,7 @@ const parse = (args: ReadonlyArray<string>): Options => {
     tasks: number("tasks", 25),
     memorySeconds: number("memory-seconds"),
     sizes: numbers("sizes", 50),
-    crowds: numbers("crowds", loadedOfCrowd),
+    crowds: values.crowds === "" ? [] : numbers("crowds", loadedOfCrowd),
     flags: values.flags.split(" ").filter((it) => it !== ""),
     before: values.before === "" ? undefined : values.before,
     out: values.out === "" ? undefined : values.out

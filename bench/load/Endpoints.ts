@@ -5,7 +5,11 @@ export interface Endpoint {
   readonly name: string
   readonly method: "GET" | "POST" | "PATCH"
   readonly path: (user: BenchUser) => string
-  readonly body?: (user: BenchUser) => unknown
+  /** `before` is what was answered to the request before it, where it has one */
+  // deno-lint-ignore no-explicit-any -- an answer may be anything
+  readonly body?: (user: BenchUser, before: any) => unknown
+  /** asked each time before it; neither its answer's time nor the request is counted, but its CPU time is */
+  readonly before?: Endpoint
   readonly isAnonymous?: true
   /** requests under way at once, where the option would only fill the queue that waits for a hash */
   readonly connections?: number
@@ -17,15 +21,15 @@ export interface Endpoint {
 }
 
 export const password = "a long walk along the quiet river"
-const pageSize = 20
+export const pageSize = 20
 const concurrentHashes = 16
 
-const oneOf = <A>(items: ReadonlyArray<A>): A => items[Math.floor(Math.random() * items.length)]!
+export const oneOf = <A>(items: ReadonlyArray<A>): A => items[Math.floor(Math.random() * items.length)]!
 let count = 0
 const unique = `${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`
 
 // deno-lint-ignore no-explicit-any -- an answer may be anything
-const isTaskOf = (body: any, user: BenchUser): boolean =>
+export const isTaskOf = (body: any, user: BenchUser): boolean =>
   typeof body.id === "string" && body.user_id === user.id && body.version > 0
 
 export const endpoints: ReadonlyArray<Endpoint> = [
@@ -94,36 +98,3 @@ export const endpoints: ReadonlyArray<Endpoint> = [
     isRight: (body) => body.access_token?.split(".").length === 3
   }
 ]
-
-/** Of this server alone; measured where the amount of data grows. */
-export const ownEndpoints: ReadonlyArray<Endpoint> = [
-  {
-    name: "changes",
-    method: "GET",
-    path: ({ since }) => `/api/v1/changes?since=${since}`,
-    status: 200,
-    isRight: (body) => Array.isArray(body.changes) && typeof body.cursor === "string"
-  },
-  {
-    name: "page",
-    method: "GET",
-    path: ({ page }) => page!,
-    status: 200,
-    isRight: (body, user) =>
-      Array.isArray(body) && body.length === pageSize && body.every((task) => isTaskOf(task, user))
-  }
-]
-
-export const find = (name: string): Endpoint => {
-  const endpoint = [...endpoints, ...ownEndpoints].find((it) => it.name === name)
-  if (endpoint === undefined) throw new Error(`there is no endpoint ${name}`)
-  return endpoint
-}
-
-/** A request as it goes over the wire; nothing in it is outside ASCII. */
-export const serialize = (endpoint: Endpoint, user: BenchUser): string => {
-  const body = endpoint.body === undefined ? undefined : JSON.stringify(endpoint.body(user))
-  return `${endpoint.method} ${endpoint.path(user)} HTTP/1.1\r\nhost: 127.0.0.1\r\n` +
-    (endpoint.isAnonymous ? "" : `authorization: Bearer ${oneOf(user.tokens)}\r\n`) +
-    (body === undefined ? "\r\n" : `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
-}

@@ -8,15 +8,15 @@ import { createInterface } from "node:readline"
 import { cpuMicros } from "../machine/Processes.ts"
 import type { BenchUser } from "../seed/Seed.ts"
 import { type Answer, Connection } from "./Connection.ts"
-import { type Endpoint, find, serialize } from "./Endpoints.ts"
+import { type Endpoint, oneOf } from "./Endpoints.ts"
 import type { Order, Round, Stream, StreamResult } from "./Order.ts"
+import { ask, find, ready } from "./Requests.ts"
 import { percentile } from "./Statistics.ts"
 
 const sleep = (milliseconds: number) => new Promise((done) => setTimeout(done, Math.max(0, milliseconds)))
-const oneOf = <A>(items: ReadonlyArray<A>): A => items[Math.floor(Math.random() * items.length)]!
 
 const fault = async (connection: Connection, endpoint: Endpoint, user: BenchUser): Promise<string | undefined> => {
-  const answer = await connection.ask(serialize(endpoint, user))
+  const answer = await ask(connection, endpoint, user)
   const isRight = answer.status === endpoint.status && endpoint.isRight(JSON.parse(answer.body()), user)
   return isRight ? undefined : `${answer.status} ${answer.body().slice(0, 500)}`
 }
@@ -69,10 +69,13 @@ class Clients {
     }))
   }
 
-  async #ask(connection: Connection, sent: number, end: number) {
+  async #ask(connection: Connection, due: number, end: number) {
     const endpoint = oneOf(this.#endpoints)
+    let sent = due
     try {
-      const answer = await connection.ask(serialize(endpoint, oneOf(this.#users)))
+      const request = await ready(connection, endpoint, oneOf(this.#users))
+      if (endpoint.before !== undefined) sent = performance.now()
+      const answer = await connection.ask(request)
       this.#latencies.push(performance.now() - sent)
       this.#statuses.set(answer.status, (this.#statuses.get(answer.status) ?? 0) + 1)
       if (answer.status === 503) await this.#comeBack(answer, end)

@@ -1,11 +1,13 @@
 /** Places deep in a user's data, reached as a client reaches them. */
 import { Effect } from "effect"
+import { pageSize } from "../load/Endpoints.ts"
 import { BenchFailed } from "../machine/Children.ts"
 import type { BenchUser } from "../seed/Seed.ts"
 import type { Server } from "../targets/Servers.ts"
 
 const pages = 1_000
-const pageSize = 20
+/** Pages that are read at once on the way. */
+const strides = 5
 /** Changes that are skipped at most: what the rest costs does not depend on it. */
 const mostSkipped = 5_000
 
@@ -43,17 +45,25 @@ export const middleOfChanges = (server: Server, user: BenchUser) =>
     return page.cursor
   })
 
-/** The path of the page at depth 1,000, or of the last full one. */
-export const deepPage = (server: Server, user: BenchUser) =>
+/** The path of the page at depth 1,000 of an order, or of the last full one. */
+export const deepPage = (server: Server, user: BenchUser, order: string) =>
   walk(async () => {
-    let path = `/api/v1/tasks?limit=${pageSize}`
-    for (let depth = 1;; depth++) {
+    const after = async (path: string) => {
       const response = await get(server, user, path)
       await response.body?.cancel()
-      const next = /<([^>]+)>; rel="next"/.exec(response.headers.get("link") ?? "")?.[1]
-      if (depth === pages || next === undefined) return { path, depth }
-      const following = await get(server, user, next)
-      if ((await following.json() as ReadonlyArray<unknown>).length < pageSize) return { path, depth }
-      path = next
+      return /<([^>]+)>; rel="next"/.exec(response.headers.get("link") ?? "")?.[1]
+    }
+    const sized = (path: string, size: number) => path.replace(/\blimit=\d+/, `limit=${size}`)
+    let path = `/api/v1/tasks?sort=${order}&limit=${pageSize}`
+    for (let depth = 1;;) {
+      // a cursor does not mind how much is read at once
+      const size = (pages - depth) % strides === 0 ? pageSize * strides : pageSize
+      const next = depth === pages ? undefined : await after(sized(path, size))
+      if (next === undefined) return { path, depth }
+      const following = sized(next, pageSize)
+      const tasks = await (await get(server, user, following)).json() as ReadonlyArray<unknown>
+      if (tasks.length < pageSize) return { path, depth }
+      path = following
+      depth += size / pageSize
     }
   })

@@ -1,6 +1,7 @@
 /** What a request costs as one user's tasks, and the number of users, grow: whatever is not flat has no index. */
 import { Effect } from "effect"
 import { type Loader, startLoader } from "../load/Loader.ts"
+import { deepName, deepOrders, type Group, groups } from "../load/ManyTasks.ts"
 import type { Round } from "../load/Order.ts"
 import { median } from "../load/Statistics.ts"
 import { BenchFailed } from "../machine/Children.ts"
@@ -12,9 +13,10 @@ import { type Server, startServer } from "../targets/Servers.ts"
 import { deepPage, middleOfChanges } from "./Cursors.ts"
 import { plans } from "./Plans.ts"
 
+/** Where the number of users grows. */
 const endpoints = ["list", "get", "create", "changes"]
-/** Few, so that a latency is what a request costs, and not the time that it waits for others. */
-const connections = 4
+/** One, so that a latency is what a request costs, and not the time that it waits for others. */
+const connections = 1
 /** What is within it counts as flat. */
 const flat = 1.25
 
@@ -50,6 +52,7 @@ const alternate = Effect.fnUntraced(function* (
   run: Run,
   loader: Loader,
   server: Server,
+  what: string,
   cases: ReadonlyArray<readonly [endpoint: string, users: ReadonlyArray<BenchUser>]>
 ) {
   const rounds = cases.map((): Array<Round> => [])
@@ -58,30 +61,34 @@ const alternate = Effect.fnUntraced(function* (
       const figures = yield* measure(run, loader, server, endpoint, users)
       if (round > 0) rounds[index]!.push(figures)
     }
-    yield* progress(`growth: round ${round} of ${run.options.rounds}`)
+    yield* progress(`growth: ${what}, round ${round} of ${run.options.rounds}`)
   }
   return rounds.map(medians)
 })
 
-/** A row for each step, and one for what the last costs against the first. */
-const costTable = (what: string, steps: ReadonlyArray<number>, costs: ReadonlyArray<ReadonlyArray<Cost>>) => {
+interface CostRow {
+  readonly name: string
+  /** by step */
+  readonly costs: ReadonlyArray<Cost>
+}
+
+/** A row for each request, with its cost at each step, and what the last costs against the first. */
+const costTable = (steps: ReadonlyArray<string>, rows: ReadonlyArray<CostRow>) => {
   const total = ([, server, database]: Cost) => server + database
-  const [first = [], last = []] = [costs[0], costs.at(-1)]
   return table([
-    [what, ...endpoints.map((it) => `${it}: p50 ms, CPU µs, PostgreSQL µs`)],
-    ...steps.map((step, index) => [
-      step.toLocaleString("en"),
-      ...costs[index]!.map((cost) => cost.map((it) => figure(it)).join(", "))
-    ]),
-    [
-      "last to first",
-      ...first.map((cost, index) => {
-        const [latency, cpu] = [last[index]![0] / cost[0], total(last[index]!) / total(cost)]
-        return `p50 ${ratio(latency)}, CPU ${ratio(cpu)}${latency <= flat && cpu <= flat ? ": flat" : ""}`
-      })
-    ]
+    ["request", ...steps, "last to first"],
+    ...rows.map(({ costs, name }) => {
+      const [first, last] = [costs[0]!, costs.at(-1)!]
+      const [latency, cpu] = [last[0] / first[0], total(last) / total(first)]
+      return [
+        name,
+        ...costs.map((cost) => cost.map((it) => figure(it)).join(" / ")),
+        `p50 ${ratio(latency)}, CPU ${ratio(cpu)}${latency <= flat && cpu <= flat ? ": flat" : ""}`
+      ]
+    })
   ])
 }
+const legend = "Each cell: p50 in ms / CPU time of the server in µs / CPU time of PostgreSQL in µs."
 
 const growingTasks = Effect.fnUntraced(function* (run: Run, loader: Loader) {
   const { rounds, seconds, sizes } = run.options
@@ -89,46 +96,86 @@ const growingTasks = Effect.fnUntraced(function* (run: Run, loader: Loader) {
   const databaseUrl = yield* run.cluster.create(database)
   const server = yield* startServer(run.target, run.on(databaseUrl))
   yield* progress(`growth: seeding users with ${sizes.join(", ")} tasks`)
-  // the small one is what the deep page is compared with
-  const crowds = [100, ...sizes].map((tasks, index) => ({ prefix: `step${index}`, users: 1, tasks }))
-  // others, so that tables are not so small that reading all of one is the best plan
-  const others = { prefix: "others", users: 1_000, tasks: 10, loaded: 0 }
-  const [small, ...seeded] = (yield* seed(server.url, databaseUrl, [...crowds, others])).flatMap(([user]) => user ?? [])
-  const users: Array<BenchUser> = []
-  for (const user of seeded) users.push({ ...user, since: yield* middleOfChanges(server, user) })
-  const cases = users.flatMap((user) => endpoints.map((endpoint) => [endpoint, [user]] as const))
-  const costs = yield* alternate(run, loader, server, cases)
+  // those with few tasks are many, so that tables are not so small that reading all of one is the best plan, and that
+  // the tasks that are written while this measures are not many for any of them; the first one is for the deep page
+  const crowds = sizes.map((tasks, index) => ({ prefix: `step${index}`, users: tasks > 10_000 ? 1 : 100, tasks }))
+  const [[small] = [], ...steps] = yield* seed(server.url, databaseUrl, [
+    { prefix: "small", users: 1, tasks: 100 },
+    ...crowds
+  ])
+  const names = sizes.map((size) => size.toLocaleString("en"))
+  const readers: Array<BenchUser> = []
+  const deepPages: Array<ReadonlyMap<string, string>> = []
+  yield* progress("growth: looking for deep pages")
+  for (const [user] of steps) {
+    readers.push({ ...user!, since: yield* middleOfChanges(server, user!) })
+    const paths = new Map<string, string>()
+    for (const order of deepOrders) paths.set(deepName(order), (yield* deepPage(server, user!, order)).path)
+    deepPages.push(paths)
+  }
+  /** Who asks at a step. */
+  const usersOf = ({ writes }: Group, endpoint: string, step: number): ReadonlyArray<BenchUser> => {
+    if (writes) return steps[step]!
+    const page = deepPages[step]!.get(endpoint)
+    return [{ ...readers[step]!, ...(page !== undefined && { page }) }]
+  }
 
   const deepest = sizes.findLastIndex((size) => size <= 100_000)
-  const deep = yield* deepPage(server, users[deepest] ?? users[0]!)
-  const pages = [{ ...small!, page: "/api/v1/tasks?limit=20" }, { ...users[deepest]!, page: deep.path }]
-  const pageCosts = yield* alternate(run, loader, server, pages.map((user) => ["page", [user]] as const))
+  const deep = deepPages[deepest]?.get(deepName(deepOrders[0])) ?? ""
+  const compared = [{ ...small!, page: "/api/v1/tasks?limit=20" }, { ...readers[deepest]!, page: deep }]
+  const pageCosts = yield* alternate(
+    run,
+    loader,
+    server,
+    "deep page",
+    compared.map((user) => ["page", [user]] as const)
+  )
   const [[firstP50, ...firstCpu], [deepP50, ...deepCpu]] = pageCosts as [Cost, Cost]
 
-  yield* progress("growth: reading plans")
-  const edges = new Map([0, sizes.length - 1].map((index) => [sizes[index]!.toLocaleString("en"), users[index]!]))
-  const planTable = yield* plans(run, database, databaseUrl, endpoints, edges)
-  const rowsOf = (index: number) => costs.slice(index * endpoints.length, (index + 1) * endpoints.length)
+  // writes last: they make the tasks more
+  const lines = new Map<Group, ReadonlyArray<string>>()
+  for (const writes of [undefined, true]) {
+    const chosen = groups.filter((group) => group.writes === writes)
+    const costs = new Map<Group, ReadonlyArray<string>>()
+    for (const group of chosen) {
+      const cases = group.endpoints.flatMap(({ name }) =>
+        sizes.map((_, step) => [name, usersOf(group, name, step)] as const)
+      )
+      const all = yield* alternate(run, loader, server, group.title, cases)
+      const rows = group.endpoints.map(({ name }, index) => ({
+        name,
+        costs: all.slice(index * sizes.length, (index + 1) * sizes.length)
+      }))
+      costs.set(group, costTable(names, rows))
+    }
+    yield* progress("growth: reading plans")
+    const edges = [...new Set([0, sizes.length - 1])]
+    const tables = yield* plans(
+      run,
+      database,
+      databaseUrl,
+      chosen.map((group) =>
+        group.endpoints.flatMap(({ name }) =>
+          edges.map((step) => ({ endpoint: name, tasks: names[step]!, user: usersOf(group, name, step)[0]! }))
+        )
+      )
+    )
+    for (const [index, group] of chosen.entries()) {
+      lines.set(group, ["", `### ${group.title}`, "", group.lesson, "", ...costs.get(group)!, "", ...tables[index]!])
+    }
+  }
   return {
     title: "Growth of one user's tasks",
     lines: [
-      `One user at a time over ${connections} connections, medians of ${rounds} rounds of ${seconds} s; changes from a ` +
-      `cursor in their midst, 100 of them. Flat: within ${flat} ×.`,
+      `One user at a time over one connection, medians of ${rounds} rounds of ${seconds} s, pages of 20; beside 100 ` +
+      `users with 1,000 tasks and 100 with 10,000, who share the writes. ${legend} Flat: within ${flat} ×. Below, what ` +
+      "`explain (analyze, buffers)` says of each statement that the server sends, at both ends.",
       "",
-      ...costTable("tasks", sizes, sizes.map((_, index) => rowsOf(index))),
-      "",
-      `Page ${deep.depth.toLocaleString("en")} of ${
-        sizes[deepest]?.toLocaleString("en")
-      } tasks against the first page of ` +
-      `100 tasks (aimed at: 1.2 ×): p50 ${figure(deepP50)} to ${figure(firstP50)} ms, ${
-        ratio(deepP50 / firstP50)
-      }; CPU ` +
-      `of server and PostgreSQL ${figure(deepCpu[0]! + deepCpu[1]!)} to ${figure(firstCpu[0]! + firstCpu[1]!)} µs, ` +
+      `Page 1,000 of ${names[deepest]} tasks against the first page of 100 tasks (aimed at: 1.2 ×): p50 ` +
+      `${figure(deepP50)} to ${figure(firstP50)} ms, ${ratio(deepP50 / firstP50)}; CPU of server and PostgreSQL ` +
+      `${figure(deepCpu[0]! + deepCpu[1]!)} to ${figure(firstCpu[0]! + firstCpu[1]!)} µs, ` +
       `${ratio((deepCpu[0]! + deepCpu[1]!) / (firstCpu[0]! + firstCpu[1]!))}.`,
-      "",
-      "What `explain (analyze, buffers)` says of each statement that the server sends, at both ends:",
-      "",
-      ...planTable
+      ...groups.flatMap((group) => lines.get(group) ?? [])
     ]
   } satisfies Section
 })
@@ -146,20 +193,24 @@ const growingUsers = Effect.fnUntraced(function* (run: Run, loader: Loader) {
     yield* progress(`growth: ${crowd} users`)
     yield* seed(server.url, databaseUrl, [{ prefix: `rest${index}`, users: crowd - count, tasks: 10, loaded: 0 }])
     count = crowd
-    costs.push(yield* alternate(run, loader, server, endpoints.map((endpoint) => [endpoint, users] as const)))
+    costs.push(yield* alternate(run, loader, server, "users", endpoints.map((endpoint) => [endpoint, users] as const)))
   }
   return {
     title: "Growth of the number of users",
     lines: [
-      `${loadedOfCrowd} users with 1,000 tasks each are loaded over ${connections} connections, beside as many others ` +
-      `with 10 tasks each; medians of ${rounds} rounds of ${seconds} s. Flat: within ${flat} ×.`,
+      `${loadedOfCrowd} users with 1,000 tasks each are loaded over one connection, beside as many others with 10 tasks ` +
+      `each; medians of ${rounds} rounds of ${seconds} s. ${legend} Flat: within ${flat} ×.`,
       "",
-      ...costTable("users", crowds, costs)
+      ...costTable(
+        crowds.map((crowd) => crowd.toLocaleString("en")),
+        endpoints.map((name, index) => ({ name, costs: costs.map((row) => row[index]!) }))
+      )
     ]
   } satisfies Section
 })
 
 export const growthSections = Effect.fnUntraced(function* (run: Run) {
   const loader = yield* startLoader
-  return [yield* Effect.scoped(growingTasks(run, loader)), yield* Effect.scoped(growingUsers(run, loader))]
+  const ofTasks = yield* Effect.scoped(growingTasks(run, loader))
+  return run.options.crowds.length === 0 ? [ofTasks] : [ofTasks, yield* Effect.scoped(growingUsers(run, loader))]
 })

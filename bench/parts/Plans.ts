@@ -1,7 +1,7 @@
 /** How PostgreSQL executes what the server really sends, as its auto_explain writes it to the log. */
 import { Effect } from "effect"
 import { Connection } from "../load/Connection.ts"
-import { find, serialize } from "../load/Endpoints.ts"
+import { ask, find } from "../load/Requests.ts"
 import { BenchFailed } from "../machine/Children.ts"
 import { withSql } from "../machine/Postgres.ts"
 import { figure, table } from "../Report.ts"
@@ -57,7 +57,7 @@ const describe = ({ Plan }: Executed) => {
   }
 }
 
-/** The plans of a database in these lines of the log, without what was executed only now and then. */
+/** The plans of a database in these lines of the log, without the check of a session and what was executed now and then. */
 const executed = (lines: ReadonlyArray<string>, database: string): ReadonlyArray<Executed> => {
   const byText = new Map<string, Array<Executed>>()
   for (const line of lines) {
@@ -66,52 +66,64 @@ const executed = (lines: ReadonlyArray<string>, database: string): ReadonlyArray
     if (entry.dbname !== database || entry.message === undefined || begin < 0) continue
     const plan = JSON.parse(entry.message.slice(begin)) as Executed
     const text = plan["Query Text"]
+    if (!text.includes("tasks")) continue
     byText.set(text, [...byText.get(text) ?? [], plan])
   }
   return [...byText.values()].filter((plans) => plans.length >= repetitions / 2).map((plans) => plans.at(-1)!)
 }
 
 const excerpt = (text: string): string => {
-  const words = text.replace(/\s+/g, " ").trim()
+  // what a write does is not at its beginning
+  const words = text.replace(/\s+/g, " ").trim().replace(/^with given .*(?=(?:insert into|update) tasks)/, "")
   return `\`${words.length > 60 ? `${words.slice(0, 60)}…` : words}\``.replaceAll("|", "\\|")
 }
 
-/** Plans of each endpoint for each user, whose key tells who it is; the server is one of its own, on this database. */
+export interface PlannedCase {
+  readonly endpoint: string
+  /** the number of the user's tasks */
+  readonly tasks: string
+  readonly user: BenchUser
+}
+
+/** The plans of some cases, a table for each group of them; the server is one of its own, on this database. */
 export const plans = Effect.fnUntraced(function* (
   run: Run,
   database: string,
   databaseUrl: string,
-  endpoints: ReadonlyArray<string>,
-  users: ReadonlyMap<string, BenchUser>
+  groups: ReadonlyArray<ReadonlyArray<PlannedCase>>
 ) {
   const setting = (statement: string) =>
     withSql(databaseUrl, (sql) => sql.unsafe(`alter database ${database} ${statement}`))
   yield* setting("set session_preload_libraries = 'auto_explain'")
   for (const it of analyze) yield* setting(`set auto_explain.${it}`)
   const server = yield* startServer(run.target, run.on(databaseUrl))
-  const rows: Array<ReadonlyArray<string>> = []
-  for (const endpoint of endpoints) {
-    for (const [who, user] of users) {
-      const position = run.cluster.logEnd()
-      yield* Effect.tryPromise({
-        try: async () => {
-          const connection = new Connection(server.port)
-          for (let n = 0; n < repetitions; n++) await connection.ask(serialize(find(endpoint), user))
-          connection.close()
-        },
-        catch: (error) => new BenchFailed({ message: `plans: ${String(error)}` })
-      })
-      // the log is written by a process of its own
-      yield* Effect.sleep(500)
-      for (const plan of executed(run.cluster.logFrom(position), database)) {
-        const { blocks, rows: read, scans } = describe(plan)
-        rows.push([endpoint, who, excerpt(plan["Query Text"]), scans, figure(read), figure(blocks)])
+  const tables = yield* Effect.forEach(
+    groups,
+    Effect.fnUntraced(function* (cases) {
+      const rows: Array<ReadonlyArray<string>> = []
+      for (const { endpoint, tasks, user } of cases) {
+        const position = run.cluster.logEnd()
+        yield* Effect.tryPromise({
+          try: async () => {
+            const connection = new Connection(server.port)
+            for (let n = 0; n < repetitions; n++) await ask(connection, find(endpoint), user)
+            connection.close()
+          },
+          catch: (error) => new BenchFailed({ message: `plans: ${String(error)}` })
+        })
+        // the log is written by a process of its own
+        yield* Effect.sleep(500)
+        for (const plan of executed(run.cluster.logFrom(position), database)) {
+          const { blocks, rows: read, scans } = describe(plan)
+          rows.push([endpoint, tasks, excerpt(plan["Query Text"]), scans, figure(read), figure(blocks)])
+        }
       }
-    }
-  }
+      return table([
+        ["request", "tasks", "statement", "scans, and rows that each has read", "rows", "blocks of 8 KB"],
+        ...rows
+      ])
+    })
+  )
   yield* setting("reset all")
-  return table([
-    ["endpoint", "tasks", "statement", "scans, and rows that each has read", "rows", "blocks of 8 KB"],
-    ...rows
-  ])
-})
+  return tables
+}, Effect.scoped)

@@ -1,8 +1,8 @@
 /** This server and its peers in turns, endpoint by endpoint. */
 import { Effect } from "effect"
 import type { Loader } from "../load/Loader.ts"
-import { find } from "../load/Endpoints.ts"
 import type { Round } from "../load/Order.ts"
+import { find } from "../load/Requests.ts"
 import { isMeasurable, residentMegabytes } from "../machine/Processes.ts"
 import { progress, type Run } from "../Run.ts"
 import { install, type Server, startServer } from "../targets/Servers.ts"

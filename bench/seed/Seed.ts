@@ -4,7 +4,7 @@ import type { SqlClient } from "effect/sql"
 import { password } from "../load/Endpoints.ts"
 import { BenchFailed } from "../machine/Children.ts"
 import { withSql } from "../machine/Postgres.ts"
-import { inBulk, insertTasks, readTaskIds } from "./Tasks.ts"
+import { checkTerms, createTexts, inBulk, insertTasks, readTaskIds } from "./Tasks.ts"
 
 export interface BenchUser {
   readonly id: string
@@ -16,7 +16,7 @@ export interface BenchUser {
   readonly loginEmail: string
   /** a cursor of the changes */
   readonly since?: string
-  /** the path of a page of tasks */
+  /** the path of a page of tasks, deep in an order */
   readonly page?: string
 }
 
@@ -87,11 +87,13 @@ export const seed = Effect.fnUntraced(function* (url: string, databaseUrl: strin
       Effect.gen(function* () {
         const rows = yield* sql<{ readonly password_hash: string }>`
           select password_hash from users where id = ${hashed.user.id}`
+        yield* createTexts(sql)
         for (const { loaded, prefix, tasks, users } of crowds) {
           yield* insertUsers(sql, prefix, users, rows[0]!.password_hash)
           yield* insertUsers(sql, `login-${prefix}`, loaded ?? users, rows[0]!.password_hash)
           yield* insertTasks(sql, `${prefix}-`, tasks)
         }
+        yield* checkTerms(sql)
       })
     ))
   return yield* Effect.forEach(crowds, ({ loaded, prefix, users }) => logIn(url, databaseUrl, prefix, loaded ?? users))
