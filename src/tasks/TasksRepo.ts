@@ -125,8 +125,11 @@ export class TasksRepo extends Context.Service<TasksRepo, {
           readonly assignments: Statement.Fragment
         }
       ) => {
+        const ids = targets.map(({ id }) => id)
+        // one id, as most writes have, leaves PostgreSQL with one plan for all of them; an array is planned each time
+        const chosen = ids.length === 1 ? sql`id = ${ids[0]!}::uuid` : sql`id = any(${ids}::uuid[])`
         const target = sql`
-        user_id = ${userId} and id = any(${targets.map(({ id }) => id)}::uuid[]) and id = task_id and ${guard}
+        user_id = ${userId} and ${chosen} and id = task_id and ${guard}
         and (expected is null or version = any(expected))`
         return writes.write<TaskRow>(userId, {
           count: targets.length,
