@@ -146,7 +146,7 @@ export const groups: ReadonlyArray<Group> = [
   {
     title: "Orders",
     lesson:
-      "Flat in both directions: every key has an index, of which one end is read, and of completed_at the tasks without it are a range of their own. Only an order of two keys has no index, and sorts all tasks.",
+      "Flat in both directions: every key has an index, of which one end is read, and of completed_at the tasks without it are a range of their own. Only an order of two keys has no index of its own, and sorts the tasks that its first key leaves equal.",
     endpoints: [
       ...["created_at", "updated_at", "-updated_at", "priority", "-priority", "title", "-title"].map(sorted),
       ...["completed_at", "-completed_at", "-priority,created_at"].map(sorted)
