@@ -1,7 +1,7 @@
 /** Many tasks in one request. */
 import { Schema } from "effect"
 import { closed } from "../domain/Closed.ts"
-import { Task, TaskCreate, TaskId, TaskPatch, Version } from "../domain/Task.ts"
+import { SentTaskId, Task, TaskCreate, TaskId, TaskPatch, Version } from "../domain/Task.ts"
 import { IdReused, IfMatchRequired, NotFound, problem, StaleVersion, TokenInvalid } from "./Problems.ts"
 
 /** Tasks, or operations, that one request may name. */
@@ -14,7 +14,7 @@ export const bulkBody = 1024 * 1024
 export const manyTime = 20_000
 
 /** An id that is named twice counts once. */
-const Ids = Schema.Array(TaskId).check(Schema.isMinLength(1), Schema.isMaxLength(most))
+const Ids = Schema.Array(SentTaskId).check(Schema.isMinLength(1), Schema.isMaxLength(most))
 
 export const BulkCompletion = closed({ ids: Ids, completed: Schema.optionalKey(Schema.Boolean) })
   .annotate({ identifier: "BulkCompletion" })
@@ -35,7 +35,7 @@ export const BulkDeleted = Schema.Struct({ deleted: Schema.Int, results: results
 export type BulkDeleted = typeof BulkDeleted.Type
 
 const one = {
-  id: TaskId,
+  id: SentTaskId,
   if_match: Schema.optionalKey(Version.annotate({ description: "the version at which the task is changed" }))
 }
 

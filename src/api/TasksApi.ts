@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
 import { EntityTagsHeader } from "../domain/EntityTags.ts"
-import { Task, TaskCreate, TaskId, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
+import { SentTaskId, Task, TaskCreate, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
@@ -75,7 +75,7 @@ const summary = (summary: string, description?: string) =>
 
 /** The endpoints that both families share, for a family whose paths have these parameters. */
 const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
-  const one = { ...scope, id: TaskId }
+  const one = { ...scope, id: SentTaskId }
   return {
     list: HttpApiEndpoint.get("list", "/", {
       params: scope,
@@ -197,7 +197,7 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
   canonical.create,
   canonical.get,
   HttpApiEndpoint.put("put", "/:id", {
-    params: { id: TaskId },
+    params: { id: SentTaskId },
     query: NoQuery,
     headers: writeHeaders,
     payload: TaskUpdate,
@@ -207,7 +207,7 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
     summary("Change a task", "Absent members stay as they are.")
   ),
   canonical.patch,
-  HttpApiEndpoint.delete("delete", "/:id", { params: { id: TaskId }, ...deletion, success: Message })
+  HttpApiEndpoint.delete("delete", "/:id", { params: { id: SentTaskId }, ...deletion, success: Message })
     .middleware(Idempotent).middleware(FormedHeaders).annotateMerge(
       summary("Delete a task", "It can be restored for 30 days.")
     ),
@@ -229,7 +229,7 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   scoped.create,
   scoped.get,
   HttpApiEndpoint.put("put", "/:id", {
-    params: { ...scope, id: TaskId },
+    params: { ...scope, id: SentTaskId },
     query: NoQuery,
     headers: writeHeaders,
     payload: TaskReplace,
@@ -240,7 +240,7 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   ),
   scoped.patch,
   HttpApiEndpoint.delete("delete", "/:id", {
-    params: { ...scope, id: TaskId },
+    params: { ...scope, id: SentTaskId },
     ...deletion,
     success: HttpApiSchema.NoContent
   }).middleware(Idempotent).middleware(FormedHeaders).annotateMerge(

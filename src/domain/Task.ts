@@ -1,17 +1,25 @@
-import { Schema } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 import { closed } from "./Closed.ts"
 import { Instant } from "./Instant.ts"
 import { nfc, trimmed } from "./Text.ts"
 import { UserId } from "./User.ts"
 
+const isTaskId = Schema.isUUID(7, { message: "must be a UUIDv7" })
+
 /** A UUIDv7 (RFC 9562), made by the server or, so that a client can create tasks while offline, by the client. */
-export const TaskId = Schema.String.check(Schema.isUUID(7, { message: "must be a UUIDv7" })).pipe(
-  Schema.brand("TaskId")
-)
+export const TaskId = Schema.String.check(isTaskId).pipe(Schema.brand("TaskId"))
   .annotate({
     examples: [Schema.decodeSync(Schema.String.pipe(Schema.brand("TaskId")))("0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")]
   })
 export type TaskId = typeof TaskId.Type
+
+/** An id as a request may have it: also in capitals, which are the same id (RFC 9562 4) and are stored in small letters. */
+export const SentTaskId = Schema.String.check(isTaskId)
+  .annotate({ examples: ["0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b"] })
+  .pipe(Schema.decodeTo(
+    TaskId,
+    SchemaTransformation.transform({ decode: (id: string) => id.toLowerCase(), encode: (id: string) => id })
+  ))
 
 /** From least to most urgent. */
 export const priorities = ["none", "low", "medium", "high", "urgent"] as const
@@ -58,7 +66,7 @@ const members = {
   tags: Schema.optionalKey(Tags)
 }
 
-export const TaskCreate = closed({ id: Schema.optionalKey(TaskId), title: Title, ...members })
+export const TaskCreate = closed({ id: Schema.optionalKey(SentTaskId), title: Title, ...members })
   .annotate({ identifier: "TaskCreate" })
 export type TaskCreate = typeof TaskCreate.Type
 
