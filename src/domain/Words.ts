@@ -1,22 +1,28 @@
 /** Words as they are searched for: found in any language, told apart by letters and digits alone. */
 
-// of one locale, because some have rules of their own, and instances must agree
+// of one language on every machine: what is stored by one is searched for by another
 const segmenter = new Intl.Segmenter("en", { granularity: "word" })
 
 /** Code points of a word that count: longer ones are found by their beginning. */
 const maximumLength = 50
 
-/** Accents of the scripts that have them as marks of their own once taken apart; other marks are part of the letter. */
-const accents = /[\u0300-\u036f]/g
+/**
+ * Accents of the scripts that have them as marks of their own once taken apart, and the points of Hebrew and Arabic, which
+ * most texts leave out; other marks are part of the letter.
+ */
+const accents = /[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0670]/g
 
 const ascii = /^[\0-\x7f]*$/
 
-/** One form for what differs in case, accents or compatibility: ß is ss, and Turkish ı and İ are i. */
+/** What nobody sees or types, as soft hyphens and joiners. The zero-width space is not among it: it stands between words. */
+const invisible = /(?!\u200b)\p{Default_Ignorable_Code_Point}/gu
+
+/** One form for what differs in case, accents or compatibility: ß and ẞ are ss, and Turkish ı and İ are i. */
 export const fold = (text: string): string =>
   ascii.test(text)
     ? text.toLowerCase()
-    : text.normalize("NFKD").toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFKD").replace(accents, "")
-      .normalize("NFC")
+    : text.replace(invisible, "").normalize("NFKD").toLowerCase().toUpperCase().toLowerCase().replaceAll("ς", "σ")
+      .normalize("NFKD").replace(accents, "").normalize("NFC")
 
 /** Signs between letters, of which runtimes do not agree whether they are part of a word. */
 const separators = /:|(?<!\d)\.|\.(?!\d)/g
