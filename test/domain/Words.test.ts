@@ -6,8 +6,10 @@ const segmenter = new Intl.Segmenter("en", { granularity: "word" })
 
 /** As plainly as it can be said. */
 const expected = (text: string) => {
-  const folded = text.normalize("NFKD").toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFKD")
-    .replace(/[\u0300-\u036f]/g, "").normalize("NFC").replace(/:|(?<!\d)\.|\.(?!\d)/g, " ")
+  const folded = text.replace(/(?!\u200b)\p{Default_Ignorable_Code_Point}/gu, "").normalize("NFKD").toLowerCase()
+    .toUpperCase().toLowerCase().replaceAll("ς", "σ").normalize("NFKD")
+    .replace(/[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0670]/g, "")
+    .normalize("NFC").replace(/:|(?<!\d)\.|\.(?!\d)/g, " ")
   return [
     ...new Set(
       [...segmenter.segment(folded)].flatMap(({ isWordLike, segment }) =>
