@@ -1,13 +1,43 @@
 import process from "node:process"
 import { defineConfig } from "vitest/config"
 
+const url = process.env["TEST_DATABASE_URL"]
+
 /** The suite as it runs on one database: a PostgreSQL server, or the embedded one where its URL is empty. */
 const on = (name: string, url: string) => ({ extends: true as const, test: { name, env: { TEST_DATABASE_URL: url } } })
-const url = process.env["TEST_DATABASE_URL"]
+
+/** The suite with the oracle of test/support/RowSecurity.ts, without the files in which that has nothing to check. */
+const rowSecurity = (url: string) => ({
+  extends: true as const,
+  test: {
+    name: "row-security",
+    env: { TEST_DATABASE_URL: url, TEST_ROW_SECURITY: "1" },
+    exclude: [
+      // their servers are processes of their own, whose statements do not say for whom they are sent
+      "test/operation/**",
+      "test/*/FaultPoints.test.ts",
+      "test/changes/Processes.test.ts",
+      "test/limits/Workers.test.ts",
+      // they look at plans, of which policies are a part
+      "test/auth/LoginPlan.test.ts",
+      "test/tasks/Plans.test.ts",
+      // they send no statement of a user, or none that the others do not send
+      "test/auth/{IssuerKeys,SigningKeys,Wycheproof}.test.ts",
+      "test/docs/**",
+      "test/http/**",
+      "test/limits/Stores.test.ts",
+      "test/system/**"
+    ]
+  }
+})
+
+const projects = url && process.env["TEST_ROW_SECURITY"] === "1"
+  ? [rowSecurity(url)]
+  : [on("embedded", ""), ...(url ? [on("postgresql", url)] : [])]
 
 export default defineConfig({
   test: {
-    projects: [on("embedded", ""), ...(url ? [on("postgresql", url)] : [])],
+    projects,
     include: ["test/**/*.test.ts"],
     // processes, because native hashing and the embedded database misbehave in worker threads; shared by files,
     // because loading Effect and starting a database costs more than most files' tests

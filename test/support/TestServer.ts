@@ -9,9 +9,12 @@ import { SqlClient, Statement } from "effect/sql"
 import process from "node:process"
 import { afterAll, beforeAll } from "vitest"
 import * as Database from "../../src/database/Database.ts"
+import { migrate } from "../../src/database/Migrations.ts"
+import { RequestInfo } from "../../src/http/RequestInfo.ts"
 import * as Server from "../../src/Server.ts"
 import { read, Settings } from "../../src/Settings.ts"
 import { Purge, type Purged } from "../../src/workers/Purge.ts"
+import { install, signed, violation } from "./RowSecurity.ts"
 
 export interface Answer {
   readonly status: number
@@ -35,7 +38,14 @@ export type SentStatement = readonly [text: string, params: ReadonlyArray<unknow
 export interface TestServer {
   readonly url: string
   readonly secret: string
+  /** Runs a statement as the owner of the tables, who may look at everybody's rows. */
   readonly sql: <Row = Record<string, unknown>>(text: string, params?: ReadonlyArray<unknown>) => Promise<Array<Row>>
+  /** Runs a statement as the server does in a request: of this user, or of nobody yet. */
+  readonly sqlFor: <Row = Record<string, unknown>>(
+    userId: string | undefined,
+    text: string,
+    params?: ReadonlyArray<unknown>
+  ) => Promise<Array<Row>>
   readonly logs: () => string
   /** The statements that this server sends while something runs, with their parameters. */
   readonly statements: (run: () => Promise<unknown>) => Promise<ReadonlyArray<SentStatement>>
@@ -55,6 +65,9 @@ export interface TestServer {
 /** A PostgreSQL server, on which every test file makes a database of its own; undefined: the embedded one. */
 const testDatabaseUrl = process.env["TEST_DATABASE_URL"] || undefined
 
+/** Whether statements are checked by row-level security: see RowSecurity.ts. */
+export const hasRowSecurity = testDatabaseUrl !== undefined && process.env["TEST_ROW_SECURITY"] === "1"
+
 /** One embedded database for all files of a worker: starting it costs more than most files' tests. */
 let shared: Promise<PGlite> | undefined
 
@@ -64,26 +77,55 @@ const emptyEmbedded = async (): Promise<PGlite> => {
   return db
 }
 
-type Place = { readonly url: string } | { readonly db: PGlite }
+/** On a PostgreSQL server, the server may connect as another role than the owner of the tables. */
+type Place = { readonly url: string; readonly ownerUrl: string } | { readonly db: PGlite }
 
-const emptyDatabase = async (): Promise<{ readonly url: string; readonly drop: () => Promise<void> }> => {
+const secret = "a test secret with more than 32 bytes in it"
+
+const settings = (env: Record<string, string>) =>
+  Layer.effect(Settings, read({ PORT: "0", JWT_SECRET: secret, LOG_FORMAT: "json", RATE_LIMITS: "off", ...env }))
+
+/** One connection, set up as those of the server are. */
+const connection = (url: string) =>
+  Database.layer.pipe(Layer.provideMerge(settings({ DATABASE_URL: url, DATABASE_POOL_SIZE: "1" })))
+
+const emptyDatabase = async (): Promise<{ readonly place: Place; readonly drop: () => Promise<void> }> => {
   const name = `test_${randomUUID().replaceAll("-", "")}`
-  const admin = (statement: string) =>
+  const urlFor = (role?: string) => {
+    const url = new URL(testDatabaseUrl!)
+    url.pathname = `/${name}`
+    if (role !== undefined) url.username = role
+    return url.href
+  }
+  const admin = (...statements: ReadonlyArray<string>) =>
     Effect.runPromise(
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient
-        yield* sql.unsafe(statement)
+        for (const statement of statements) yield* sql.unsafe(statement)
       }).pipe(Effect.provide(PgClient.layer({ url: Redacted.make(testDatabaseUrl!), maxConnections: 1 })))
     )
-  await admin(`create database ${name}`)
-  const url = new URL(testDatabaseUrl!)
-  url.pathname = `/${name}`
-  return { url: url.href, drop: () => admin(`drop database ${name} with (force)`) }
+  const dropped = `drop database ${name} with (force)`
+  if (!hasRowSecurity) {
+    await admin(`create database ${name}`)
+    return { place: { url: urlFor(), ownerUrl: urlFor() }, drop: () => admin(dropped) }
+  }
+  const [role, owner] = [`${name}_server`, `${name}_owner`]
+  const password = decodeURIComponent(new URL(testDatabaseUrl!).password).replaceAll("'", "''")
+  await admin(
+    `create role ${role} login password '${password}'`,
+    `create role ${owner} login password '${password}'`,
+    `create database ${name} owner ${owner}`
+  )
+  await Effect.runPromise(Effect.provide(migrate, [connection(urlFor(owner)), Logger.layer([])]))
+  await Effect.runPromise(Effect.provide(install(role, owner), connection(urlFor())))
+  return {
+    place: { url: urlFor(role), ownerUrl: urlFor(owner) },
+    drop: () => admin(dropped, `drop role ${role}`, `drop role ${owner}`)
+  }
 }
 
 /** One instance of the server, which `start` starts on a database. */
 const makeServer = (env: Record<string, string>) => {
-  const secret = "a test secret with more than 32 bytes in it"
   const lines: Array<string> = []
   let recorded: Array<SentStatement> | undefined
   let url = ""
@@ -91,34 +133,26 @@ const makeServer = (env: Record<string, string>) => {
   let restart: TestServer["restart"] = () => Promise.reject(new Error("not started"))
   let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient | Purge>) => Promise<A> = () =>
     Promise.reject(new Error("not started"))
+  let runAsOwner: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Promise<A> = (effect) => run(effect)
 
   const start = async (place: Place, added: Record<string, string> = {}) => {
     if ("db" in place) await place.db.exec("deallocate all")
-    const settings = Layer.effect(
-      Settings,
-      read({
-        PORT: "0",
-        JWT_SECRET: secret,
-        LOG_FORMAT: "json",
-        RATE_LIMITS: "off",
-        ...("url" in place && { DATABASE_URL: place.url }),
-        ...env,
-        ...added
-      })
-    )
     const database = "url" in place ? Database.layer : Database.embedded(place.db)
     const log = Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))])
-    const record = Layer.succeed(Statement.CurrentTransformer, (statement) =>
-      Effect.sync(() => {
-        recorded?.push(statement.compile())
-        return statement
-      }))
+    const record = Layer.succeed(Statement.CurrentTransformer, (statement, ...rest) => {
+      recorded?.push(statement.compile())
+      return hasRowSecurity ? signed(statement, ...rest) : Effect.succeed(statement)
+    })
     const runtime = ManagedRuntime.make(
       Server.layer.pipe(
         Layer.provideMerge(database),
-        Layer.provideMerge(settings),
+        Layer.provideMerge(settings({
+          ...("url" in place && { DATABASE_URL: place.url, DATABASE_DIRECT_URL: place.ownerUrl }),
+          ...env,
+          ...added
+        })),
         Layer.provide(log),
-        Layer.provide(record)
+        Layer.provideMerge(record)
       )
     )
     url = await runtime.runPromise(
@@ -126,6 +160,14 @@ const makeServer = (env: Record<string, string>) => {
     )
     run = (effect) => runtime.runPromise(effect)
     stop = () => runtime.dispose()
+    if ("url" in place && hasRowSecurity) {
+      const owner = ManagedRuntime.make(connection(place.ownerUrl))
+      runAsOwner = (effect) => owner.runPromise(effect)
+      stop = async () => {
+        await owner.dispose()
+        await runtime.dispose()
+      }
+    }
     restart = async (added) => {
       await stop()
       await start(place, added)
@@ -161,7 +203,13 @@ const makeServer = (env: Record<string, string>) => {
     secret,
     purge: () => run(Effect.flatMap(Purge, ({ run }) => run)),
     sql: (text, params = []) =>
-      run(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
+      runAsOwner(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
+    sqlFor: (userId, text, params = []) =>
+      run(Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const info = { ...yield* RequestInfo, id: "of a test", userId }
+        return yield* Effect.provideService(sql.unsafe(text, params), RequestInfo, info)
+      })) as Promise<Array<never>>,
     logs: () => lines.join("\n"),
     restart: (added) => restart(added),
     statements: async (run) => {
@@ -199,13 +247,18 @@ export const useServers = <const Count extends 1 | 2>(
   let drop = () => Promise.resolve()
   beforeAll(async () => {
     const own = testDatabaseUrl === undefined ? undefined : await emptyDatabase()
-    const place = own ?? { db: await emptyEmbedded() }
+    const place = own?.place ?? { db: await emptyEmbedded() }
     if (own !== undefined) drop = own.drop
     for (const { start } of made) await start(place)
   })
   afterAll(async () => {
     for (const { stop } of made) await stop()
     await drop()
+    // an answer may hide it: a test that expects a failure, or an endpoint that has none to give
+    for (const { server } of made) {
+      const found = server.logs().split("\n").filter((line) => line.includes(violation))
+      if (found.length > 0) throw new Error(found.join("\n"))
+    }
   })
   const servers = Array.from({ length: count }, (_, i) => made[i % made.length]!.server)
   return servers as never
