@@ -37,6 +37,7 @@ import * as LimitsLayer from "./limits/LimitsLayer.ts"
 import * as Pages from "./system/Pages.ts"
 import * as SystemHttp from "./system/SystemHttp.ts"
 import * as TasksHttp from "./tasks/TasksHttp.ts"
+import { Statistics } from "./tasks/Statistics.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import { TasksRepo } from "./tasks/TasksRepo.ts"
 import * as Workers from "./workers/Workers.ts"
@@ -55,7 +56,10 @@ const auth = Layer.mergeAll(Accounts.layer, Exports.layer).pipe(
   ])
 )
 
-const tasks = Tasks.layer.pipe(Layer.provide(TasksRepo.layer), Layer.provide(Writes.layer))
+const tasks = Layer.mergeAll(Tasks.layer, Statistics.layer).pipe(
+  Layer.provide(TasksRepo.layer),
+  Layer.provide(Writes.layer)
+)
 
 const changes = Changes.layer.pipe(Layer.provide(ChangesRepo.layer))
 

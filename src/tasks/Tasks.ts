@@ -1,6 +1,6 @@
 /** What can be done with tasks, whichever path a request came by. */
 import { createHash } from "node:crypto"
-import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
+import { Context, Effect, Layer, Result, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import { defaultLimit } from "../api/Pagination.ts"
@@ -15,19 +15,9 @@ import {
   type OperationProblem,
   type OperationResult
 } from "../api/TaskBulk.ts"
-import type { TaskStatistics } from "../api/TaskStatistics.ts"
 import { transaction } from "../database/Transaction.ts"
-import { lastDays } from "./Days.ts"
 import { entityTags } from "../domain/EntityTags.ts"
-import {
-  defaults,
-  fromPatch,
-  type Priority,
-  type Task,
-  type TaskCreate,
-  TaskId,
-  type TaskUpdate
-} from "../domain/Task.ts"
+import { defaults, fromPatch, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
 import { defaultOrder } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
@@ -52,8 +42,6 @@ interface Precondition {
   readonly id: TaskId
   readonly ifMatch: string | undefined
 }
-
-const statisticsDays = 30
 
 const noTasks: TasksById = new Map()
 
@@ -82,7 +70,6 @@ export class Tasks extends Context.Service<Tasks, {
   readonly remove: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
   /** Restoring a task that is not deleted changes nothing. */
   readonly restore: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
-  readonly stats: (userId: UserId) => Effect.Effect<TaskStatistics, TokenInvalid>
   readonly completeMany: (
     userId: UserId,
     ids: ReadonlyArray<TaskId>,
@@ -258,36 +245,6 @@ export class Tasks extends Context.Service<Tasks, {
         ),
         remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) => only(removals(userId, [{ id, ifMatch }]))),
         restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => only(restorations(userId, [{ id, ifMatch }]))),
-        stats: Effect.fn("Tasks.stats")(function* (userId) {
-          const zone = yield* repo.timeZone(userId)
-          if (zone === undefined) return yield* new TokenInvalid()
-          const days = lastDays(zone, yield* Clock.currentTimeMillis, statisticsDays)
-          const { byDay, byPriority, byTag } = yield* repo.counts(userId, days.map(({ start }) => new Date(start)))
-          const none = { open: 0, completed: 0 }
-          const total = byPriority.reduce(
-            (sum, { completed, open }) => ({ open: sum.open + open, completed: sum.completed + completed }),
-            none
-          )
-          const of = (priority: Priority) => {
-            const { completed, open } = byPriority.find((row) => row.priority === priority) ?? none
-            return { open, completed }
-          }
-          const count = total.open + total.completed
-          return {
-            total: count,
-            ...total,
-            completion_rate: count === 0 ? null : total.completed / count,
-            by_priority: {
-              none: of("none"),
-              low: of("low"),
-              medium: of("medium"),
-              high: of("high"),
-              urgent: of("urgent")
-            },
-            by_tag: byTag,
-            completed_by_day: days.slice(0, -1).map(({ date }, index) => ({ date, count: byDay.get(index) ?? 0 }))
-          }
-        }),
         completeMany: Effect.fn("Tasks.completeMany")(function* (userId, ids, completed) {
           const each = [...new Set(ids)]
           const updated = yield* repo.complete(userId, each, completed)

@@ -19,6 +19,7 @@ import {
   type TaskUpdate
 } from "../domain/Task.ts"
 import { requestTarget } from "../http/RequestTarget.ts"
+import { Statistics } from "./Statistics.ts"
 import { Tasks } from "./Tasks.ts"
 
 interface One {
@@ -38,6 +39,7 @@ const once = <Request, A, E, R>(write: (request: Request) => Effect.Effect<A, E,
 
 const handlers = Effect.gen(function* () {
   const tasks = yield* Tasks
+  const statistics = yield* Statistics
 
   const update = Effect.fnUntraced(function* ({ headers, params }: One, members: TaskUpdate) {
     const user = yield* CurrentUser
@@ -83,7 +85,7 @@ const handlers = Effect.gen(function* () {
       const user = yield* CurrentUser
       return yield* tasks.restore(user.id, params.id, headers["if-match"])
     })),
-    stats: () => Effect.flatMap(CurrentUser, (user) => tasks.stats(user.id)),
+    stats: () => Effect.flatMap(CurrentUser, (user) => statistics.of(user.id)),
     bulkComplete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkCompletion.Type }) {
       const user = yield* CurrentUser
       return yield* tasks.completeMany(user.id, payload.ids, payload.completed ?? true)

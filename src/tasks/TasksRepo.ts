@@ -29,11 +29,6 @@ export interface Target {
   readonly expected: ExpectedVersions
 }
 
-export interface Counts {
-  readonly open: number
-  readonly completed: number
-}
-
 /**
  * Values one after another, with a turn of the other requests in between: the words of 100 long tasks take half a second
  * in some languages.
@@ -69,16 +64,6 @@ export class TasksRepo extends Context.Service<TasksRepo, {
     ReadonlyArray<{ readonly task: Task; readonly position: Position }>
   >
   readonly count: (userId: UserId, filter: Filter) => Effect.Effect<number>
-  /** The zone whose days the owner means; undefined where there is no such owner any more. */
-  readonly timeZone: (userId: UserId) => Effect.Effect<string | undefined>
-  /** Numbers of live tasks, all of one moment; `starts` are those of some days and of the day after them. */
-  readonly counts: (userId: UserId, starts: ReadonlyArray<Date>) => Effect.Effect<{
-    readonly byPriority: ReadonlyArray<{ readonly priority: Priority } & Counts>
-    /** the 50 with the most tasks, in one of their spellings */
-    readonly byTag: ReadonlyArray<{ readonly tag: string } & Counts>
-    /** completed on each of the days, by its place from 0 */
-    readonly byDay: ReadonlyMap<number, number>
-  }>
   /** Sets the given members of live tasks. */
   readonly update: (
     userId: UserId,
@@ -231,51 +216,6 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.map(([row]) => row!.count),
             Effect.orDie
           ),
-        timeZone: (userId) =>
-          reads<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`.pipe(
-            Effect.map(([row]) => row?.time_zone),
-            Effect.orDie
-          ),
-        counts: (userId, starts) => {
-          const counts = sql.literal(`'open', coalesce(sum(count) filter (where not completed), 0),
-            'completed', coalesce(sum(count) filter (where completed), 0)`)
-          const mine = sql`user_id = ${userId} and ${live}`
-          // the tasks are read once; of those that are alike in all that is counted, there are many
-          return sql<{
-            readonly by_priority: ReadonlyArray<{ readonly rank: number } & Counts> | null
-            readonly by_tag: ReadonlyArray<{ readonly tag: string } & Counts> | null
-            readonly by_day: ReadonlyArray<{ readonly day: number; readonly count: number }> | null
-          }>`
-          with alike as materialized (
-            select priority, completed, tags, count(*) from tasks where ${mine} group by priority, completed, tags
-          )
-          select
-            (select json_agg(row) from (
-              select json_build_object('rank', priority, ${counts}) as row from alike group by priority
-            ) as rows) as by_priority,
-            (select json_agg(row) from (
-              select json_build_object('tag', min(tag), ${counts}) as row from alike, unnest(tags) as tag
-              group by lower(tag) order by sum(count) desc, min(tag) limit 50
-            ) as rows) as by_tag,
-            (select json_agg(row) from (
-              select json_build_object('day', day, 'count', count(*)) as row
-              from (
-                select width_bucket(completed_at, ${starts}::timestamptz[]) - 1 as day from tasks
-                where ${mine} and completed_at >= ${starts[0]!} and completed_at < ${starts.at(-1)!}
-              ) as days
-              group by day
-            ) as rows) as by_day`.pipe(
-            Effect.map(([row]) => ({
-              byPriority: (row?.by_priority ?? []).map(({ rank, ...counts }) => ({
-                priority: priorities[rank]!,
-                ...counts
-              })),
-              byTag: row?.by_tag ?? [],
-              byDay: new Map((row?.by_day ?? []).map(({ count, day }) => [day, count]))
-            })),
-            Effect.orDie
-          )
-        },
         update: Effect.fnUntraced(function* (userId, changes) {
           const targets = yield* inTurns(changes, ({ expected, id, members }) => ({
             id,

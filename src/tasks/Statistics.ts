@@ -1,0 +1,109 @@
+/** What a user's tasks are like, in numbers. */
+import { Clock, Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { TokenInvalid } from "../api/Problems.ts"
+import type { TaskStatistics } from "../api/TaskStatistics.ts"
+import { Reads } from "../database/Reads.ts"
+import { priorities, type Priority } from "../domain/Task.ts"
+import type { UserId } from "../domain/User.ts"
+import { lastDays } from "./Days.ts"
+import { live } from "./TaskList.ts"
+
+/** Days whose completions are counted. */
+const dayCount = 30
+
+/** Tags that are counted: those with the most tasks. */
+const tagCount = 50
+
+interface Counts {
+  readonly open: number
+  readonly completed: number
+}
+
+export class Statistics extends Context.Service<Statistics, {
+  /** Of the live tasks, all of one moment; days are those of the user's time zone. Reads every task of the user. */
+  readonly of: (userId: UserId) => Effect.Effect<TaskStatistics, TokenInvalid>
+}>()("tasks-api/tasks/Statistics") {
+  static readonly layer = Layer.effect(
+    Statistics,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const reads = yield* Reads
+      const counts = sql.literal(`'open', coalesce(sum(count) filter (where not completed), 0),
+        'completed', coalesce(sum(count) filter (where completed), 0)`)
+
+      const timeZone = (userId: UserId) =>
+        reads<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`.pipe(
+          Effect.map(([row]) => row?.time_zone),
+          Effect.orDie
+        )
+
+      /** `starts` are those of the days and of the day after them; `by_day` tells of a day by its place from 0. */
+      const count = (userId: UserId, starts: ReadonlyArray<Date>) => {
+        const mine = sql`user_id = ${userId} and ${sql.literal(live)}`
+        // the tasks are read once; of those that are alike in all that is counted, there are many
+        return sql<{
+          readonly by_priority: ReadonlyArray<{ readonly rank: number } & Counts> | null
+          readonly by_tag: ReadonlyArray<{ readonly tag: string } & Counts> | null
+          readonly by_day: ReadonlyArray<{ readonly day: number; readonly count: number }> | null
+        }>`
+        with alike as materialized (
+          select priority, completed, tags, count(*) from tasks where ${mine} group by priority, completed, tags
+        )
+        select
+          (select json_agg(row) from (
+            select json_build_object('rank', priority, ${counts}) as row from alike group by priority
+          ) as rows) as by_priority,
+          (select json_agg(row) from (
+            select json_build_object('tag', min(tag collate "C"), ${counts}) as row from alike, unnest(tags) as tag
+            group by lower(tag) order by sum(count) desc, min(tag collate "C") limit ${tagCount}
+          ) as rows) as by_tag,
+          (select json_agg(row) from (
+            select json_build_object('day', day, 'count', count(*)) as row
+            from (
+              select width_bucket(completed_at, ${starts}::timestamptz[]) - 1 as day from tasks
+              where ${mine} and completed_at >= ${starts[0]!} and completed_at < ${starts.at(-1)!}
+            ) as days
+            group by day
+          ) as rows) as by_day`.pipe(
+          Effect.map(([row]) => ({
+            byRank: new Map((row?.by_priority ?? []).map(({ rank, ...counts }) => [rank, counts])),
+            byTag: row?.by_tag ?? [],
+            byDay: new Map((row?.by_day ?? []).map(({ count, day }) => [day, count]))
+          })),
+          Effect.orDie
+        )
+      }
+
+      return Statistics.of({
+        of: Effect.fn("Statistics.of")(function* (userId) {
+          const zone = yield* timeZone(userId)
+          // without the user's row there is no user: deleted since the token was checked
+          if (zone === undefined) return yield* new TokenInvalid()
+          const days = lastDays(zone, yield* Clock.currentTimeMillis, dayCount)
+          const { byDay, byRank, byTag } = yield* count(userId, days.map(({ start }) => new Date(start)))
+          const of = (priority: Priority) => byRank.get(priorities.indexOf(priority)) ?? { open: 0, completed: 0 }
+          const all = [...byRank.values()]
+          const open = all.reduce((sum, counts) => sum + counts.open, 0)
+          const completed = all.reduce((sum, counts) => sum + counts.completed, 0)
+          const total = open + completed
+          return {
+            total,
+            open,
+            completed,
+            completion_rate: total === 0 ? null : completed / total,
+            by_priority: {
+              none: of("none"),
+              low: of("low"),
+              medium: of("medium"),
+              high: of("high"),
+              urgent: of("urgent")
+            },
+            by_tag: byTag,
+            completed_by_day: days.slice(0, -1).map(({ date }, index) => ({ date, count: byDay.get(index) ?? 0 }))
+          }
+        })
+      })
+    })
+  )
+}
