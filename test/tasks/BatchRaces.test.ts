@@ -118,7 +118,9 @@ it(
     const answers = await Promise.all(
       Array.from({ length: 70 }, (_, index) => ways[index % 7]!(servers[Math.floor(index / 7) % 2]!, index))
     )
-    for (const { status, text } of answers) expect([200, 404, 409], text).toContain(status)
+    // 503: who waits for the others for more than 2 s, as on a machine that is busy with other tests, has done nothing
+    for (const { status, text } of answers) expect([200, 404, 409, 503], text).toContain(status)
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThan(30)
     for (const { json } of answers.filter(({ status }) => status === 409)) expect(json.code).toBe("batch_failed")
     reading.abort()
     await readOn
