@@ -1,5 +1,5 @@
 /** Tasks, in the canonical and in the user-scoped family of paths. */
-import { Schema } from "effect"
+import { Context, Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
 import { EntityTagsHeader } from "../domain/EntityTags.ts"
@@ -65,6 +65,12 @@ const ifNoneMatch = {
     description: "entity tags, or *: the task is sent only at another version (RFC 9110 13.1.2)"
   }))
 }
+
+/** What requests that write many tasks may take. */
+const ofMany = Context.make(BodyLimit, bulkBody).pipe(
+  Context.add(TimeLimit, manyTime),
+  Context.add(UserPolicies, ["requests", "bulk"])
+)
 
 const preconditions = [StaleVersion, IfMatchRequired] as const
 const TaskMergePatch = TaskPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
@@ -147,26 +153,18 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       headers: idempotencyKey,
       payload: BulkCompletion,
       success: BulkCompleted
-    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody).annotate(
-      TimeLimit,
-      manyTime
-    )
-      .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
-        summary("Complete or reopen many tasks", "Those of others count as not found.")
-      ),
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(ofMany).annotateMerge(
+      summary("Complete or reopen many tasks", "Those of others count as not found.")
+    ),
     bulkDelete: HttpApiEndpoint.post("bulkDelete", "/bulk/delete", {
       params: scope,
       query: NoQuery,
       headers: idempotencyKey,
       payload: BulkDeletion,
       success: BulkDeleted
-    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody).annotate(
-      TimeLimit,
-      manyTime
-    )
-      .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
-        summary("Delete many tasks", "Those of others count as not found.")
-      ),
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(ofMany).annotateMerge(
+      summary("Delete many tasks", "Those of others count as not found.")
+    ),
     batch: HttpApiEndpoint.post("batch", "/batch", {
       params: scope,
       query: NoQuery,
@@ -174,13 +172,9 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       payload: Batch,
       success: BatchResults,
       error: BatchFailed
-    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotate(BodyLimit, bulkBody).annotate(
-      TimeLimit,
-      manyTime
+    }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(ofMany).annotateMerge(
+      summary("Do up to 100 writes in order", "All of them or none, or those that can be done.")
     )
-      .annotate(UserPolicies, ["requests", "bulk"]).annotateMerge(
-        summary("Do up to 100 writes in order", "All of them or none, or those that can be done.")
-      )
   }
 }
 

@@ -23,6 +23,7 @@ import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
+import { groupsOf } from "./BatchGroups.ts"
 import type { Filter } from "./TaskList.ts"
 import { type Target, type TasksById, TasksRepo } from "./TasksRepo.ts"
 
@@ -283,29 +284,6 @@ export class Tasks extends Context.Service<Tasks, {
       })
     })
   )
-}
-
-const kindOf = ({ op }: Operation) => op === "complete" ? "update" : op
-
-/**
- * Operations in their order, in groups that one statement can do: of one kind, each of another task. A create without
- * an id is of no task that there is.
- */
-const groupsOf = (operations: ReadonlyArray<Operation>): ReadonlyArray<ReadonlyArray<Operation>> => {
-  const groups: Array<Array<Operation>> = []
-  let ids = new Set<TaskId>()
-  for (const operation of operations) {
-    const id = operation.op === "create" ? operation.task.id : operation.id
-    const group = groups.at(-1)
-    if (group !== undefined && kindOf(group[0]!) === kindOf(operation) && (id === undefined || !ids.has(id))) {
-      group.push(operation)
-    } else {
-      groups.push([operation])
-      ids = new Set()
-    }
-    if (id !== undefined) ids.add(id)
-  }
-  return groups
 }
 
 /** Tells one creation from another: the same whatever the order of the members and whether defaults were spelled out. */

@@ -1,5 +1,6 @@
 import fc from "fast-check"
 import { beforeAll, describe, expect, it } from "vitest"
+import { lastVersionOf } from "../changes/writes.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, type Answer, useServer } from "../support/TestServer.ts"
 import {
@@ -29,10 +30,7 @@ beforeAll(async () => {
 const post = (path: string, body: unknown, headers: Record<string, string> = {}, account = user, family = canonical) =>
   server.request("POST", `${family.tasks(account)}${path}`, { token: account.access_token, body, headers })
 
-const lastVersion = async (account = user) =>
-  (await server.sql<{ last: number }>("select last_version::int as last from user_sequences where user_id = $1", [
-    account.id
-  ]))[0]!.last
+const lastVersion = (account = user) => lastVersionOf(server, account)
 
 describe.each(families)("bulk, under $name", (family) => {
   it("R51 completes and reopens own tasks; those of others count like those that are not there", async () => {
