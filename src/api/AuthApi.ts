@@ -5,7 +5,8 @@ import { closed } from "../domain/Closed.ts"
 import { Export } from "../domain/Export.ts"
 import { Session, SessionId } from "../domain/Session.ts"
 import { length, text } from "../domain/Text.ts"
-import { Email, Name, NewPassword, Password, TimeZone, User, Username, UserPatch } from "../domain/User.ts"
+import { Email, Name, NewPassword, Password, User, Username, UserPatch } from "../domain/User.ts"
+import { TimeZone } from "../domain/TimeZone.ts"
 import { Authorization, LocalAccounts } from "./Authorization.ts"
 import {
   AccountDeletionProblem,

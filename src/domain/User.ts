@@ -2,6 +2,7 @@ import { Schema, SchemaTransformation } from "effect"
 import { closed } from "./Closed.ts"
 import { Instant } from "./Instant.ts"
 import { codePoints, nfc, text } from "./Text.ts"
+import { TimeZone } from "./TimeZone.ts"
 
 /** A user of this server: a UUIDv7. Repositories take it as their first argument, so no query can forget the owner. */
 export const UserId = Schema.String.check(Schema.isUUID(7)).pipe(Schema.brand("UserId"))
@@ -53,24 +54,6 @@ export const Username = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9_.]{3,3
 
 /** What a user is called; shown, never used to find the user. */
 export const Name = nfc(1, 100, { examples: ["Ada Lovelace"] })
-
-/** A name of the IANA time zone database, which this runtime knows. Offsets such as `+01:00` are not zones. */
-export const TimeZone = Schema.String.check(
-  Schema.makeFilter((zone) => isTimeZone(zone) || "must be a time zone of the IANA database", {
-    expected: "a time zone of the IANA database",
-    toJsonSchema: () => ({ maxLength: 64 })
-  })
-).annotate({ examples: ["Europe/Berlin"] })
-
-const isTimeZone = (zone: string): boolean => {
-  if (zone.length > 64 || !/^[A-Za-z]/.test(zone)) return false
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: zone })
-    return true
-  } catch {
-    return false
-  }
-}
 
 /** What is shown of a user. The password's hash is not a member of any schema, so it can't be sent. */
 export const User = Schema.Struct({

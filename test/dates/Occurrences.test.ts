@@ -1,0 +1,117 @@
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { dayAfter, type MonthEnd, TooRare } from "../../src/dates/Occurrences.ts"
+import { parseRule, type Rule, weekdays } from "../../src/domain/Rule.ts"
+import { daysOf } from "./reference.ts"
+
+const ruleOf = (text: string): Rule => {
+  const rule = parseRule(text)
+  if (typeof rule === "string") throw new Error(`${text}: ${rule}`)
+  return rule
+}
+
+/** The days of a series after its start. */
+const following = (rule: Rule, start: string, monthEnd: MonthEnd, count: number, until = "9999-12-31") => {
+  const days: Array<string> = []
+  let day: string | undefined = start
+  while (days.length < count) {
+    day = dayAfter({ rule, start, monthEnd }, day)
+    if (day === undefined || day > until) break
+    days.push(day)
+  }
+  return days
+}
+
+describe("a rule's days", () => {
+  const cases: ReadonlyArray<readonly [what: string, rule: string, start: string, MonthEnd, ReadonlyArray<string>]> = [
+    ["31 January monthly, clamped", "FREQ=MONTHLY", "2026-01-31", "clamp", ["2026-02-28", "2026-03-31", "2026-04-30"]],
+    ["31 January monthly, skipped", "FREQ=MONTHLY", "2026-01-31", "skip", ["2026-03-31", "2026-05-31", "2026-07-31"]],
+    ["29 February yearly, clamped", "FREQ=YEARLY", "2024-02-29", "clamp", [
+      "2025-02-28",
+      "2026-02-28",
+      "2027-02-28",
+      "2028-02-29"
+    ]],
+    ["29 February yearly, skipped", "FREQ=YEARLY", "2024-02-29", "skip", ["2028-02-29", "2032-02-29"]],
+    ["the last weekday of the month", "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", "2026-01-30", "clamp", [
+      "2026-02-27",
+      "2026-03-31"
+    ]],
+    ["every third week", "FREQ=WEEKLY;INTERVAL=3", "2026-01-07", "clamp", ["2026-01-28", "2026-02-18"]],
+    ["a start that is not on the rule", "FREQ=WEEKLY;BYDAY=MO", "2026-01-07", "clamp", ["2026-01-12", "2026-01-19"]],
+    ["the 30th of February, clamped", "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "2026-01-01", "clamp", [
+      "2026-02-28",
+      "2027-02-28",
+      "2028-02-29"
+    ]]
+  ]
+  it.each(cases)("%s", (_, rule, start, monthEnd, days) => {
+    expect(following(ruleOf(rule), start, monthEnd, days.length)).toEqual(days)
+  })
+
+  it.each([
+    "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=7",
+    "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+    "FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=31"
+  ])(
+    "%s has none",
+    (rule) => {
+      expect(() => dayAfter({ rule: ruleOf(rule), start: "2026-01-01", monthEnd: "skip" }, "2026-01-01")).toThrow(
+        TooRare
+      )
+    }
+  )
+
+  it("end with the year 9999", () => {
+    expect(following(ruleOf("FREQ=DAILY"), "9999-12-29", "clamp", 9)).toEqual(["9999-12-30", "9999-12-31"])
+  })
+})
+
+const maybe = <A>(arbitrary: fc.Arbitrary<A>, weight = 2) =>
+  fc.oneof({ arbitrary: fc.constant(undefined), weight }, { arbitrary, weight: 1 })
+const some = (least: number, most: number) =>
+  fc.uniqueArray(fc.integer({ min: least, max: most }).filter((n) => n !== 0), { minLength: 1, maxLength: 3 })
+
+/** Texts of rules, most of which are supported. */
+const texts = fc.record({
+  FREQ: fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEARLY"),
+  INTERVAL: maybe(fc.integer({ min: 1, max: 5 })),
+  WKST: maybe(fc.constantFrom(...weekdays)),
+  BYDAY: maybe(fc.uniqueArray(
+    fc.tuple(fc.constantFrom("", "", "", "1", "2", "-1", "5", "-5"), fc.constantFrom(...weekdays)).map((it) =>
+      it.join("")
+    ),
+    { minLength: 1, maxLength: 4 }
+  )),
+  BYMONTHDAY: maybe(fc.oneof(some(1, 31), some(-31, 31), some(28, 31))),
+  BYMONTH: maybe(some(1, 12), 3),
+  BYYEARDAY: maybe(some(-366, 366), 8),
+  BYWEEKNO: maybe(fc.oneof(some(-53, 53), fc.constant([53]), fc.constant([1])), 8),
+  BYSETPOS: maybe(some(-4, 4), 5)
+}).map((parts) =>
+  Object.entries(parts).flatMap(([name, value]) => value === undefined ? [] : [`${name}=${value}`]).join(";")
+)
+
+const starts = fc.date({ min: new Date("1999-01-01"), max: new Date("2032-12-31"), noInvalidDate: true })
+  .map((date) => date.toISOString().slice(0, 10))
+
+it("are those of a slow reference, for any rule", () => {
+  let compared = 0
+  fc.assert(
+    fc.property(texts, starts, fc.constantFrom("clamp" as const, "skip" as const), (text, start, monthEnd) => {
+      const rule = parseRule(text)
+      fc.pre(typeof rule !== "string")
+      const until = `${Number(start.slice(0, 4)) + 7}-12-31`
+      const expected = daysOf(rule as Rule, start, monthEnd, 12, until)
+      try {
+        expect(following(rule as Rule, start, monthEnd, 12, until), text).toEqual(expected)
+        compared++
+      } catch (error) {
+        if (!(error instanceof TooRare)) throw error
+        expect(expected.length, `${text} is too rare`).toBeLessThan(3)
+      }
+    }),
+    { numRuns: Number(process.env["RUNS"] ?? 300) }
+  )
+  expect(compared).toBeGreaterThan(100)
+}, 120_000)
