@@ -39,7 +39,7 @@ const maximumLength = 500
 
 /** The largest INTERVAL and COUNT. */
 const maximumInterval = 1_000
-const maximumCount = 10_000
+const maximumCount = 1_000
 
 class Fault extends Error {}
 const refuse = (detail: string): never => {
