@@ -1,0 +1,30 @@
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+/** Due dates, recurrence and reminders of tasks, and what their lists and the worker look them up by. */
+export default Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  // due_at is what the other three mean in the zone of the task or else of its owner
+  yield* sql`
+    alter table tasks
+      add column due_date date,
+      add column due_time text,
+      add column due_zone text,
+      add column due_at timestamptz,
+      add column recurrence jsonb,
+      add column series_start date,
+      add column series_number integer,
+      add column reminders jsonb not null default '[]',
+      add column remind_at timestamptz,
+      add check ((due_date is null) = (due_at is null)),
+      add check (due_time is null or due_date is not null),
+      add check (due_zone is null or due_time is not null),
+      add check (recurrence is null or due_date is not null and series_start is not null and series_number is not null)`
+  // the series that an occurrence belonged to, so that taking it back goes on where that series was
+  yield* sql`alter table task_occurrences add column series_start date, add column series_number integer`
+  // those that are due and those that are not are a range each
+  yield* sql`create index tasks_due on tasks (user_id, due_at, id) where deleted_at is null and due_at is not null`
+  yield* sql`create index tasks_undated on tasks (user_id, id) where deleted_at is null and due_at is null`
+  // what the worker has to deliver next, of whomever
+  yield* sql`create index tasks_remind_at on tasks (remind_at) where deleted_at is null and remind_at is not null`
+})

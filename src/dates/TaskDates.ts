@@ -1,0 +1,140 @@
+/** What a task's due date, recurrence and reminders become by each way to write them. */
+import { Result } from "effect"
+import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
+import { type Recurrence, recurrenceDefaults, type SentRecurrence } from "../domain/Recurrence.ts"
+import type { Reminder, SentReminder } from "../domain/Reminder.ts"
+import { dueAt, type Instant } from "./LocalTimes.ts"
+import { following } from "./NextOccurrence.ts"
+import { TooRare } from "./Occurrences.ts"
+import { reminderAt } from "./ReminderTimes.ts"
+
+/** Where a recurring task is in its series. */
+export interface Place {
+  /** the due date that the series began with */
+  readonly start: LocalDate
+  /** of the current occurrence, from 1 */
+  readonly number: number
+}
+
+/** All that a task has of dates. */
+export interface TaskDates {
+  readonly due: Due | null
+  readonly recurrence: (Recurrence & { readonly place: Place }) | null
+  readonly reminders: ReadonlyArray<Reminder>
+}
+
+export const noDates: TaskDates = { due: null, recurrence: null, reminders: [] }
+
+/** What is sent of them: what is absent stays, `null` goes; a due date may be a patch of the one there is (RFC 7396). */
+export interface SentDates {
+  readonly due?: Due | DuePatch | null
+  readonly recurrence?: SentRecurrence | null
+  readonly reminders?: ReadonlyArray<SentReminder>
+}
+
+/** A member that can't be as it was sent, and why. */
+export interface DatesFault {
+  readonly pointer: string
+  readonly detail: string
+}
+
+const isSameDue = (one: Due | null, other: Due | null): boolean =>
+  one?.date === other?.date && one?.time === other?.time && one?.time_zone === other?.time_zone
+
+const isSameRecurrence = (one: Recurrence | null, other: Recurrence | null): boolean =>
+  one?.rule === other?.rule && one?.anchor === other?.anchor && one?.month_end === other?.month_end &&
+  one?.missed === other?.missed
+
+/** A merge patch of a due date, merged; what it lacks then is a fault. */
+const merged = (current: Due | null, sent: Due | DuePatch | null): Result.Result<Due | null, DatesFault> => {
+  if (sent === null) return Result.succeed(null)
+  const date = sent.date ?? current?.date
+  const time = sent.time === undefined ? current?.time : sent.time ?? undefined
+  const zone = sent.time_zone === undefined ? current?.time_zone : sent.time_zone ?? undefined
+  if (date === undefined) return Result.fail({ pointer: "/due/date", detail: "is required" })
+  if (zone !== undefined && time === undefined) {
+    return Result.fail({ pointer: "/due", detail: "a time_zone needs a time" })
+  }
+  return Result.succeed({
+    date,
+    ...(time !== undefined && { time }),
+    ...(zone !== undefined && { time_zone: zone })
+  })
+}
+
+const sentOf = ({ at, before }: Reminder): SentReminder => before === undefined ? { at: at! } : { before }
+
+/** Instants are shown in one form, however they were sent. */
+const normal = (sent: SentReminder): SentReminder => "at" in sent ? { at: new Date(sent.at).toISOString() } : sent
+
+/** A reminder stays delivered as long as it is for the same moment. */
+const remindersOf = (
+  sent: ReadonlyArray<SentReminder>,
+  due: Due | null,
+  before: TaskDates,
+  userZone: string
+): ReadonlyArray<Reminder> => {
+  const delivered = new Map(
+    before.reminders.map((reminder) => [
+      JSON.stringify([sentOf(reminder), reminderAt(sentOf(reminder), before.due ?? undefined, userZone)]),
+      reminder.delivered_at
+    ])
+  )
+  return sent.map(normal).map((reminder) => ({
+    ...reminder,
+    delivered_at: delivered.get(JSON.stringify([reminder, reminderAt(reminder, due ?? undefined, userZone)])) ?? null
+  }))
+}
+
+/** The dates of a task after some of them were sent. A new due date or rule begins a series. */
+export const changed = (before: TaskDates, sent: SentDates, userZone: string): Result.Result<TaskDates, DatesFault> => {
+  const due = sent.due === undefined ? Result.succeed(before.due) : merged(before.due, sent.due)
+  if (Result.isFailure(due)) return Result.fail(due.failure)
+  const now = due.success
+  const recurrence = sent.recurrence === undefined
+    ? before.recurrence
+    : sent.recurrence && { ...recurrenceDefaults, ...sent.recurrence }
+  const reminders = remindersOf(sent.reminders ?? before.reminders.map(sentOf), now, before, userZone)
+  if (recurrence === null) return Result.succeed({ due: now, recurrence, reminders })
+  if (now === null) return Result.fail({ pointer: "/recurrence", detail: "needs a due date" })
+  const isSame = before.recurrence !== null && isSameDue(now, before.due) &&
+    isSameRecurrence(recurrence, before.recurrence)
+  const { anchor, missed, month_end, rule } = recurrence
+  const place = isSame ? before.recurrence.place : { start: now.date, number: 1 }
+  const after = { due: now, recurrence: { rule, anchor, month_end, missed, place }, reminders }
+  if (isSame) return Result.succeed(after)
+  try {
+    // whoever sets a rule is told at once that it can't be followed, not when the task is completed
+    advanced({ ...after, recurrence: { ...after.recurrence, missed: "each" } }, 0, userZone)
+    return Result.succeed(after)
+  } catch (error) {
+    if (!(error instanceof TooRare)) throw error
+    return Result.fail({ pointer: "/recurrence/rule", detail: "never occurs, or too rarely to be found" })
+  }
+}
+
+/** The dates at the occurrence after the current one; undefined where that was the last. Throws `TooRare`. */
+export const advanced = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
+  const { due, recurrence } = dates
+  if (due === null || recurrence === null) return undefined
+  const { place, ...rule } = recurrence
+  const next = following({ due, recurrence: rule, ...place, userZone }, completedAt)
+  return next && {
+    due: next.due,
+    recurrence: { ...rule, place: { start: next.start, number: next.number } },
+    // those that move with the due date are to be delivered again
+    reminders: dates.reminders.map((reminder) =>
+      reminder.before === undefined ? reminder : { before: reminder.before, delivered_at: null }
+    )
+  }
+}
+
+/** When the next reminder is to be delivered. */
+export const remindAt = ({ due, reminders }: TaskDates, userZone: string): Instant | undefined =>
+  reminders.flatMap((reminder) =>
+    reminder.delivered_at === null ? reminderAt(sentOf(reminder), due ?? undefined, userZone) ?? [] : []
+  ).sort((a, b) => a - b)[0]
+
+/** The instant that is due. */
+export const dueAtOf = ({ due }: TaskDates, userZone: string): Instant | undefined =>
+  due === null ? undefined : dueAt(due, userZone)
