@@ -1,7 +1,7 @@
 /** What a task's due date, recurrence and reminders become by each way to write them. */
 import { Result } from "effect"
 import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
-import { type Recurrence, recurrenceDefaults, type SentRecurrence } from "../domain/Recurrence.ts"
+import { type Recurrence, recurrenceDefaults, type RecurrencePatch } from "../domain/Recurrence.ts"
 import type { Reminder, SentReminder } from "../domain/Reminder.ts"
 import { dueAt, type Instant } from "./LocalTimes.ts"
 import { following } from "./NextOccurrence.ts"
@@ -25,10 +25,10 @@ export interface TaskDates {
 
 export const noDates: TaskDates = { due: null, recurrence: null, reminders: [] }
 
-/** What is sent of them: what is absent stays, `null` goes; a due date may be a patch of the one there is (RFC 7396). */
+/** What is sent of them, as a merge patch (RFC 7396): what is absent stays, `null` goes. */
 export interface SentDates {
-  readonly due?: Due | DuePatch | null
-  readonly recurrence?: SentRecurrence | null
+  readonly due?: DuePatch | null
+  readonly recurrence?: RecurrencePatch | null
   readonly reminders?: ReadonlyArray<SentReminder>
 }
 
@@ -46,7 +46,7 @@ const isSameRecurrence = (one: Recurrence | null, other: Recurrence | null): boo
   one?.missed === other?.missed
 
 /** A merge patch of a due date, merged; what it lacks then is a fault. */
-const merged = (current: Due | null, sent: Due | DuePatch | null): Result.Result<Due | null, DatesFault> => {
+const mergedDue = (current: Due | null, sent: DuePatch | null): Result.Result<Due | null, DatesFault> => {
   if (sent === null) return Result.succeed(null)
   const date = sent.date ?? current?.date
   const time = sent.time === undefined ? current?.time : sent.time ?? undefined
@@ -59,6 +59,23 @@ const merged = (current: Due | null, sent: Due | DuePatch | null): Result.Result
     date,
     ...(time !== undefined && { time }),
     ...(zone !== undefined && { time_zone: zone })
+  })
+}
+
+/** The same of a recurrence: what is absent stays where there is one, and is its default where there is none. */
+const mergedRecurrence = (
+  current: Recurrence | null,
+  sent: RecurrencePatch | null
+): Result.Result<Recurrence | null, DatesFault> => {
+  if (sent === null) return Result.succeed(null)
+  const rule = sent.rule ?? current?.rule
+  if (rule === undefined) return Result.fail({ pointer: "/recurrence/rule", detail: "is required" })
+  const { anchor = current?.anchor, missed = current?.missed, month_end = current?.month_end } = sent
+  return Result.succeed({
+    rule,
+    anchor: anchor ?? recurrenceDefaults.anchor,
+    month_end: month_end ?? recurrenceDefaults.month_end,
+    missed: missed ?? recurrenceDefaults.missed
   })
 }
 
@@ -88,12 +105,14 @@ const remindersOf = (
 
 /** The dates of a task after some of them were sent. A new due date or rule begins a series. */
 export const changed = (before: TaskDates, sent: SentDates, userZone: string): Result.Result<TaskDates, DatesFault> => {
-  const due = sent.due === undefined ? Result.succeed(before.due) : merged(before.due, sent.due)
+  const due = sent.due === undefined ? Result.succeed(before.due) : mergedDue(before.due, sent.due)
   if (Result.isFailure(due)) return Result.fail(due.failure)
   const now = due.success
-  const recurrence = sent.recurrence === undefined
-    ? before.recurrence
-    : sent.recurrence && { ...recurrenceDefaults, ...sent.recurrence }
+  const wanted = sent.recurrence === undefined
+    ? Result.succeed(before.recurrence)
+    : mergedRecurrence(before.recurrence, sent.recurrence)
+  if (Result.isFailure(wanted)) return Result.fail(wanted.failure)
+  const recurrence = wanted.success
   const reminders = remindersOf(sent.reminders ?? before.reminders.map(sentOf), now, before, userZone)
   if (recurrence === null) return Result.succeed({ due: now, recurrence, reminders })
   if (now === null) return Result.fail({ pointer: "/recurrence", detail: "needs a due date" })

@@ -33,6 +33,13 @@ export const Due = closed({
 )).annotate({ identifier: "Due", examples: [{ date: "2026-12-01", time: "09:00", time_zone: "Europe/Berlin" }] })
 export type Due = typeof Due.Type
 
+/** A due date as it is shown: what it has not is absent. */
+export const ShownDue = Schema.Struct({
+  date: Schema.String,
+  time: Schema.optionalKey(Schema.String),
+  time_zone: Schema.optionalKey(Schema.String)
+}).annotate({ identifier: "ShownDue" })
+
 /** What of a due date is to be otherwise (RFC 7396): what is absent stays, `null` goes. */
 export const DuePatch = closed({
   date: Schema.optionalKey(LocalDate),

@@ -37,4 +37,13 @@ export const SentRecurrence = closed({
 }).annotate({ identifier: "SentRecurrence" })
 export type SentRecurrence = typeof SentRecurrence.Type
 
+/** What of a recurrence is to be otherwise (RFC 7396): what is absent stays, `null` returns to the default. */
+export const RecurrencePatch = closed({
+  rule: Schema.optionalKey(RuleText),
+  anchor: Schema.optionalKey(Schema.NullOr(Anchor)),
+  month_end: Schema.optionalKey(Schema.NullOr(MonthEnd)),
+  missed: Schema.optionalKey(Schema.NullOr(Missed))
+}).annotate({ identifier: "RecurrencePatch" })
+export type RecurrencePatch = typeof RecurrencePatch.Type
+
 export const recurrenceDefaults = { anchor: "due", month_end: "clamp", missed: "skip" } as const

@@ -1,6 +1,9 @@
 import { Schema, SchemaTransformation } from "effect"
 import { closed } from "./Closed.ts"
+import { Due, DuePatch, ShownDue } from "./Due.ts"
 import { Instant } from "./Instant.ts"
+import { Recurrence, RecurrencePatch, SentRecurrence } from "./Recurrence.ts"
+import { Reminder, SentReminders } from "./Reminder.ts"
 import { nfc, trimmed } from "./Text.ts"
 import { UserId } from "./User.ts"
 
@@ -43,8 +46,8 @@ const Tags = Schema.Array(trimmed(1, 50)).check(
 /** The position of a change in its owner's own sequence of changes; every write takes the next one. */
 export const Version = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 
-/** A task as it is shown. The database guarantees what the request schemas checked, so nothing is checked again. */
-export const Task = Schema.Struct({
+/** A task as the changes tell of it. The database guarantees what the request schemas checked: nothing is checked again. */
+export const ChangedTask = Schema.Struct({
   id: TaskId,
   user_id: UserId,
   title: Schema.String,
@@ -53,17 +56,30 @@ export const Task = Schema.Struct({
   completed_at: Schema.NullOr(Instant),
   priority: Priority,
   tags: Schema.Array(Schema.String),
+  due: Schema.NullOr(ShownDue),
+  due_at: Schema.NullOr(Instant.annotate({ description: "the instant that `due` means; of a whole day its end" })),
+  recurrence: Schema.NullOr(Recurrence),
+  reminders: Schema.Array(Reminder),
   version: Schema.Int.annotate({ description: 'the owner\'s sequence at the last change; the ETag is "<version>"' }),
   created_at: Instant,
   updated_at: Instant,
   deleted_at: Schema.NullOr(Instant)
+}).annotate({ identifier: "ChangedTask" })
+
+/** A task as it is shown: what is only true for now is not told by changes. */
+export const Task = Schema.Struct({
+  ...ChangedTask.fields,
+  overdue: Schema.Boolean.annotate({ description: "open, and `due_at` has come; no part of the ETag" })
 }).annotate({ identifier: "Task" })
 export type Task = typeof Task.Type
 
 const members = {
   description: Schema.optionalKey(Description),
   priority: Schema.optionalKey(Priority),
-  tags: Schema.optionalKey(Tags)
+  tags: Schema.optionalKey(Tags),
+  due: Schema.optionalKey(Schema.NullOr(Due)),
+  recurrence: Schema.optionalKey(Schema.NullOr(SentRecurrence)),
+  reminders: Schema.optionalKey(SentReminders)
 }
 
 export const TaskCreate = closed({ id: Schema.optionalKey(SentTaskId), title: Title, ...members })
@@ -84,7 +100,10 @@ export const TaskPatch = closed({
   description: Schema.optionalKey(Description),
   completed: Schema.optionalKey(Schema.NullOr(Schema.Boolean)),
   priority: Schema.optionalKey(Schema.NullOr(Priority)),
-  tags: Schema.optionalKey(Schema.NullOr(Tags))
+  tags: Schema.optionalKey(Schema.NullOr(Tags)),
+  due: Schema.optionalKey(Schema.NullOr(DuePatch)),
+  recurrence: Schema.optionalKey(Schema.NullOr(RecurrencePatch)),
+  reminders: Schema.optionalKey(Schema.NullOr(SentReminders))
 }).annotate({ identifier: "TaskPatch" })
 export type TaskPatch = typeof TaskPatch.Type
 
@@ -99,11 +118,29 @@ export const defaults = {
   description: null,
   completed: false,
   priority: "none",
-  tags: []
+  tags: [],
+  due: null,
+  recurrence: null,
+  reminders: []
 } as const satisfies TaskUpdate
 
+/** What changes of a task: the due date and the recurrence as merge patches of those that there are (RFC 7396). */
+export interface TaskChange extends Omit<TaskUpdate, "due" | "recurrence"> {
+  readonly due?: DuePatch | null
+  readonly recurrence?: RecurrencePatch | null
+}
+
+/** Members that are sent as a whole: what they leave out of a due date or a recurrence is not to be there. */
+export const fromWhole = ({ due, recurrence, ...members }: TaskUpdate): TaskChange => ({
+  ...members,
+  ...(due !== undefined && { due: due && { time: null, time_zone: null, ...due } }),
+  ...(recurrence !== undefined && {
+    recurrence: recurrence && { anchor: null, month_end: null, missed: null, ...recurrence }
+  })
+})
+
 /** `null` in a merge patch returns a member to its default (RFC 7396). */
-export const fromPatch = (patch: TaskPatch): TaskUpdate =>
+export const fromPatch = (patch: TaskPatch): TaskChange =>
   Object.fromEntries(
     Object.entries(patch).map(([member, value]) => [member, value ?? defaults[member as keyof typeof defaults]])
   )

@@ -1,10 +1,15 @@
 /** A task as it is stored. */
+import type { Due, LocalDate } from "../domain/Due.ts"
+import type { Recurrence } from "../domain/Recurrence.ts"
+import type { Reminder } from "../domain/Reminder.ts"
 import { priorities, type Task, TaskId } from "../domain/Task.ts"
 import { UserId } from "../domain/User.ts"
 
-/** The columns of a TaskRow. */
+/** The columns of a TaskRow. A date is text: the driver would make an instant of it. */
 export const taskColumns =
-  "id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at, deleted_at"
+  `id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at,
+  deleted_at, due_date::text as due_date, due_time, due_zone, due_at, recurrence, reminders,
+  coalesce(completed_at is null and due_at <= now(), false) as overdue`
 
 export interface TaskRow {
   readonly id: string
@@ -18,7 +23,23 @@ export interface TaskRow {
   readonly created_at: Date
   readonly updated_at: Date
   readonly deleted_at: Date | null
+  readonly due_date: LocalDate | null
+  readonly due_time: string | null
+  readonly due_zone: string | null
+  readonly due_at: Date | null
+  readonly recurrence: Recurrence | null
+  readonly reminders: ReadonlyArray<Reminder>
+  readonly overdue: boolean
 }
+
+export const toDue = (
+  { due_date, due_time, due_zone }: Pick<TaskRow, "due_date" | "due_time" | "due_zone">
+): Due | null =>
+  due_date && {
+    date: due_date,
+    ...(due_time !== null && { time: due_time }),
+    ...(due_zone !== null && { time_zone: due_zone })
+  }
 
 export const toTask = (row: TaskRow): Task => ({
   id: TaskId.make(row.id, { disableChecks: true }),
@@ -29,6 +50,11 @@ export const toTask = (row: TaskRow): Task => ({
   completed_at: row.completed_at?.toISOString() ?? null,
   priority: priorities[row.priority]!,
   tags: row.tags,
+  due: toDue(row),
+  due_at: row.due_at?.toISOString() ?? null,
+  overdue: row.overdue,
+  recurrence: row.recurrence,
+  reminders: row.reminders,
   version: row.version,
   created_at: row.created_at.toISOString(),
   updated_at: row.updated_at.toISOString(),
