@@ -157,6 +157,12 @@ export const problemCatalog = {
     meaning: "An operation of an atomic batch could not be done, so none was; `results` tells which, and why.",
     remedy: "Mend the operations that have a problem, or send the batch with the mode `partial`."
   },
+  occurrence_mismatch: {
+    status: 409,
+    title: "The task is at another occurrence",
+    meaning: "The occurrence that was named is neither the current one of the task nor one that was completed.",
+    remedy: "Read the task and name the date of its `due`, or name no occurrence to complete the current one."
+  },
   cursor_expired: {
     status: 410,
     title: "The cursor is of no use any more",

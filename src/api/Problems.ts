@@ -66,6 +66,7 @@ export class MethodNotAllowed extends problem<MethodNotAllowed>()("method_not_al
 export class EmailTaken extends problem<EmailTaken>()("email_taken") {}
 export class UsernameTaken extends problem<UsernameTaken>()("username_taken") {}
 export class ExternalAccount extends problem<ExternalAccount>()("external_account") {}
+export class OccurrenceMismatch extends problem<OccurrenceMismatch>()("occurrence_mismatch") {}
 export class IdReused extends problem<IdReused>()("id_reused") {}
 export class IdempotencyInFlight extends problem<IdempotencyInFlight>()("idempotency_in_flight") {}
 export class CursorExpired extends problem<CursorExpired>()("cursor_expired") {}

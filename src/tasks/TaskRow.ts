@@ -32,13 +32,11 @@ export interface TaskRow {
   readonly overdue: boolean
 }
 
-export const toDue = (
-  { due_date, due_time, due_zone }: Pick<TaskRow, "due_date" | "due_time" | "due_zone">
-): Due | null =>
-  due_date && {
-    date: due_date,
-    ...(due_time !== null && { time: due_time }),
-    ...(due_zone !== null && { time_zone: due_zone })
+export const toDue = (row: Pick<TaskRow, "due_date" | "due_time" | "due_zone">): Due | null =>
+  row.due_date === null ? null : {
+    date: row.due_date,
+    ...(row.due_time !== null && { time: row.due_time }),
+    ...(row.due_zone !== null && { time_zone: row.due_zone })
   }
 
 export const toTask = (row: TaskRow): Task => ({

@@ -17,7 +17,7 @@ import {
 } from "../api/TaskBulk.ts"
 import { transaction } from "../database/Transaction.ts"
 import { entityTags } from "../domain/EntityTags.ts"
-import { defaults, fromPatch, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
+import { defaults, fromPatch, type Task, type TaskChange, type TaskCreate, TaskId } from "../domain/Task.ts"
 import { defaultOrder } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
@@ -65,7 +65,7 @@ export class Tasks extends Context.Service<Tasks, {
   readonly update: (
     userId: UserId,
     id: TaskId,
-    members: TaskUpdate,
+    members: TaskChange,
     ifMatch: string | undefined
   ) => Effect.Effect<Task, WriteProblem>
   readonly remove: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
@@ -143,7 +143,7 @@ export class Tasks extends Context.Service<Tasks, {
         })
       })
 
-      const updates = (userId: UserId, changes: ReadonlyArray<Precondition & { readonly members: TaskUpdate }>) =>
+      const updates = (userId: UserId, changes: ReadonlyArray<Precondition & { readonly members: TaskChange }>) =>
         conditional(changes, (ids) => repo.find(userId, ids, "live"), (targets) => repo.update(userId, targets))
 
       const removals = (userId: UserId, changes: ReadonlyArray<Precondition>) =>
@@ -184,7 +184,7 @@ export class Tasks extends Context.Service<Tasks, {
         deleted: 200 | 204
       ): Effect.fn.Return<ReadonlyArray<Outcome>> {
         const creates: Array<TaskCreate> = []
-        const changes: Array<Precondition & { readonly members: TaskUpdate }> = []
+        const changes: Array<Precondition & { readonly members: TaskChange }> = []
         const deletions: Array<Precondition> = []
         for (const operation of operations) {
           if (operation.op === "create") {

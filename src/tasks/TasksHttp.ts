@@ -12,6 +12,8 @@ import { entityTags } from "../domain/EntityTags.ts"
 import {
   defaults,
   fromPatch,
+  fromWhole,
+  type TaskChange,
   type TaskCreate,
   type TaskId,
   type TaskPatch,
@@ -41,7 +43,7 @@ const handlers = Effect.gen(function* () {
   const tasks = yield* Tasks
   const statistics = yield* Statistics
 
-  const update = Effect.fnUntraced(function* ({ headers, params }: One, members: TaskUpdate) {
+  const update = Effect.fnUntraced(function* ({ headers, params }: One, members: TaskChange) {
     const user = yield* CurrentUser
     return yield* tasks.update(user.id, params.id, members, headers["if-match"])
   })
@@ -115,7 +117,7 @@ const canonical = HttpApiBuilder.group(
     return group.handleAll({
       ...shared,
       batch: batch(200),
-      put: once((request: One & { readonly payload: TaskUpdate }) => update(request, request.payload)),
+      put: once((request: One & { readonly payload: TaskUpdate }) => update(request, fromWhole(request.payload))),
       delete: once((request: One) => Effect.as(remove(request), { message: "Task deleted successfully" }))
     })
   })
@@ -130,7 +132,7 @@ const userScoped = HttpApiBuilder.group(
       ...shared,
       batch: batch(204),
       put: once((request: One & { readonly payload: TaskReplace }) =>
-        update(request, { ...defaults, ...request.payload })
+        update(request, fromWhole({ ...defaults, ...request.payload }))
       ),
       delete: once(remove)
     })

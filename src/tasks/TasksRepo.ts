@@ -3,7 +3,7 @@ import { Context, Effect, Layer } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
 import { Writes } from "../changes/Writes.ts"
 import { Reads } from "../database/Reads.ts"
-import { priorities, type Priority, type Task, type TaskCreate, TaskId, type TaskUpdate } from "../domain/Task.ts"
+import { priorities, type Priority, type Task, type TaskChange, type TaskCreate, TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { type Filter, live as liveTasks, type Page, restorable as restorableTasks, taskList } from "./TaskList.ts"
 import type { Position } from "./TaskOrder.ts"
@@ -67,7 +67,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   /** Sets the given members of live tasks. */
   readonly update: (
     userId: UserId,
-    changes: ReadonlyArray<Target & { readonly members: TaskUpdate }>
+    changes: ReadonlyArray<Target & { readonly members: TaskChange }>
   ) => Effect.Effect<TasksById>
   /** Completes live tasks, or opens them again; those that are so already are left out. */
   readonly complete: (
