@@ -37,6 +37,7 @@ import * as LimitsLayer from "./limits/LimitsLayer.ts"
 import * as Pages from "./system/Pages.ts"
 import * as SystemHttp from "./system/SystemHttp.ts"
 import * as TasksHttp from "./tasks/TasksHttp.ts"
+import { DatesRepo } from "./tasks/DatesRepo.ts"
 import { Statistics } from "./tasks/Statistics.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import { TasksRepo } from "./tasks/TasksRepo.ts"
@@ -57,7 +58,7 @@ const auth = Layer.mergeAll(Accounts.layer, Exports.layer).pipe(
 )
 
 const tasks = Layer.mergeAll(Tasks.layer, Statistics.layer).pipe(
-  Layer.provide(TasksRepo.layer),
+  Layer.provide([TasksRepo.layer, DatesRepo.layer]),
   Layer.provide(Writes.layer)
 )
 

@@ -1,8 +1,17 @@
 /** Many tasks in one request. */
 import { Schema } from "effect"
 import { closed } from "../domain/Closed.ts"
-import { SentTaskId, Task, TaskCreate, TaskId, TaskPatch, Version } from "../domain/Task.ts"
-import { IdReused, IfMatchRequired, NotFound, problem, StaleVersion, TokenInvalid } from "./Problems.ts"
+import { SentCompletion, SentTaskId, Task, TaskCreate, TaskId, TaskPatch, Version } from "../domain/Task.ts"
+import {
+  IdReused,
+  IfMatchRequired,
+  NotFound,
+  OccurrenceMismatch,
+  problem,
+  StaleVersion,
+  TokenInvalid,
+  ValidationFailed
+} from "./Problems.ts"
 
 /** Tasks, or operations, that one request may name. */
 const most = 100
@@ -43,7 +52,7 @@ const one = {
 export const Operation = Schema.Union([
   closed({ op: Schema.Literal("create"), task: TaskCreate }),
   closed({ op: Schema.Literal("update"), ...one, task: TaskPatch }),
-  closed({ op: Schema.Literal("complete"), ...one, completed: Schema.optionalKey(Schema.Boolean) }),
+  closed({ op: Schema.Literal("complete"), ...one, ...SentCompletion.fields }),
   closed({ op: Schema.Literal("delete"), ...one })
 ]).annotate({ identifier: "Operation", message: "must be an object whose op is create, update, complete or delete" })
 export type Operation = typeof Operation.Type
@@ -57,7 +66,15 @@ export const Batch = closed({
 export type Batch = typeof Batch.Type
 
 /** What one operation can fail with, once it has the form of one. */
-export const OperationProblem = Schema.Union([NotFound, IdReused, StaleVersion, IfMatchRequired, TokenInvalid])
+export const OperationProblem = Schema.Union([
+  NotFound,
+  IdReused,
+  StaleVersion,
+  IfMatchRequired,
+  TokenInvalid,
+  ValidationFailed,
+  OccurrenceMismatch
+])
 export type OperationProblem = typeof OperationProblem.Type
 
 /** What became of one operation: the status of the request that does it alone; 424 where another one's fault undid it. */

@@ -1,14 +1,21 @@
 /** Tasks, in the canonical and in the user-scoped family of paths. */
 import { Context, Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
-import { closed } from "../domain/Closed.ts"
 import { EntityTagsHeader } from "../domain/EntityTags.ts"
-import { SentTaskId, Task, TaskCreate, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
+import { SentCompletion, SentTaskId, Task, TaskCreate, TaskPatch, TaskReplace, TaskUpdate } from "../domain/Task.ts"
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
 import { defaultLimit, limitParameter, LinkHeader, TotalCountHeader } from "./Pagination.ts"
-import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion } from "./Problems.ts"
+import {
+  IdReused,
+  IfMatchRequired,
+  InvalidCursor,
+  NotFound,
+  OccurrenceMismatch,
+  StaleVersion,
+  ValidationFailed
+} from "./Problems.ts"
 import { UserLimit, UserPolicies } from "./RateLimits.ts"
 import { ListQuery } from "./TaskListQuery.ts"
 import {
@@ -73,9 +80,10 @@ const ofMany = Context.make(BodyLimit, bulkBody).pipe(
 )
 
 const preconditions = [StaleVersion, IfMatchRequired] as const
+/** What a change of dates can be refused for, once the task is known. */
+const dated = [ValidationFailed, OccurrenceMismatch] as const
 const TaskMergePatch = TaskPatch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))
   .annotate({ identifier: "TaskMergePatch" })
-const Completion = closed({ completed: Schema.optionalKey(Schema.Boolean) }).annotate({ identifier: "Completion" })
 const summary = (summary: string, description?: string) =>
   OpenApi.annotations({ summary, ...(description !== undefined && { description }) })
 
@@ -100,7 +108,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       headers: idempotencyKey,
       payload: TaskCreate,
       success: [Created, TaskWithEtag],
-      error: IdReused
+      error: [IdReused, ValidationFailed]
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(summary(
       "Create a task",
       "With an `id` of the client's own, a retry of the same body is answered 200 with the stored task."
@@ -118,7 +126,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       headers: writeHeaders,
       payload: [TaskPatch, TaskMergePatch],
       success: TaskWithEtag,
-      error: [NotFound, ...preconditions]
+      error: [NotFound, ...preconditions, ...dated]
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(
       summary("Change a task", "A merge patch (RFC 7396).")
     ),
@@ -126,9 +134,9 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       params: one,
       query: NoQuery,
       headers: writeHeaders,
-      payload: Completion,
+      payload: SentCompletion,
       success: TaskWithEtag,
-      error: [NotFound, ...preconditions]
+      error: [NotFound, ...preconditions, ...dated]
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(bodyOptional)
       .annotateMerge(summary(
         "Complete or reopen a task",
@@ -196,7 +204,7 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
     headers: writeHeaders,
     payload: TaskUpdate,
     success: TaskWithEtag,
-    error: [NotFound, ...preconditions]
+    error: [NotFound, ...preconditions, ...dated]
   }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(
     summary("Change a task", "Absent members stay as they are.")
   ),
@@ -228,7 +236,7 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
     headers: writeHeaders,
     payload: TaskReplace,
     success: TaskWithEtag,
-    error: [NotFound, ...preconditions]
+    error: [NotFound, ...preconditions, ...dated]
   }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(
     summary("Replace a task", "Absent members return to their defaults.")
   ),

@@ -6,6 +6,7 @@ import createTasks from "../../migrations/0002_create_tasks.ts"
 import indexPurges from "../../migrations/0003_index_purges.ts"
 import indexSessions from "../../migrations/0004_index_sessions.ts"
 import findTasks from "../../migrations/0005_find_tasks.ts"
+import dates from "../../migrations/0006_dates.ts"
 import { Settings } from "../Settings.ts"
 import { directLayer } from "./Database.ts"
 
@@ -14,7 +15,8 @@ const loader = Migrator.fromRecord({
   "0002_create_tasks": createTasks,
   "0003_index_purges": indexPurges,
   "0004_index_sessions": indexSessions,
-  "0005_find_tasks": findTasks
+  "0005_find_tasks": findTasks,
+  "0006_dates": dates
 })
 
 /** Any number that is this application's own. */

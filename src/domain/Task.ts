@@ -1,6 +1,6 @@
 import { Schema, SchemaTransformation } from "effect"
 import { closed } from "./Closed.ts"
-import { Due, DuePatch, ShownDue } from "./Due.ts"
+import { Due, DuePatch, LocalDate, ShownDue } from "./Due.ts"
 import { Instant } from "./Instant.ts"
 import { Recurrence, RecurrencePatch, SentRecurrence } from "./Recurrence.ts"
 import { Reminder, SentReminders } from "./Reminder.ts"
@@ -112,6 +112,13 @@ export const TaskReplace = closed({ title: Title, completed: Schema.optionalKey(
   { identifier: "TaskReplace" }
 )
 export type TaskReplace = typeof TaskReplace.Type
+
+/** What `/complete` is told: of a task that recurs, `occurrence` is the date of the `due` that is meant. */
+export const SentCompletion = closed({
+  completed: Schema.optionalKey(Schema.Boolean),
+  occurrence: Schema.optionalKey(LocalDate)
+}).annotate({ identifier: "Completion" })
+export type SentCompletion = typeof SentCompletion.Type
 
 /** What a task is when its creator says nothing. */
 export const defaults = {

@@ -1,10 +1,19 @@
 /** What can be done with tasks, whichever path a request came by. */
 import { createHash } from "node:crypto"
-import { Context, Effect, Layer, Result, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import { defaultLimit } from "../api/Pagination.ts"
-import { IdReused, IfMatchRequired, InvalidCursor, NotFound, StaleVersion, TokenInvalid } from "../api/Problems.ts"
+import {
+  IdReused,
+  IfMatchRequired,
+  InvalidCursor,
+  NotFound,
+  type OccurrenceMismatch,
+  StaleVersion,
+  TokenInvalid,
+  ValidationFailed
+} from "../api/Problems.ts"
 import type { ListQuery } from "../api/TaskListQuery.ts"
 import {
   type Batch,
@@ -16,21 +25,39 @@ import {
   type OperationResult
 } from "../api/TaskBulk.ts"
 import { transaction } from "../database/Transaction.ts"
+import { changed, dueAtOf, noDates } from "../dates/TaskDates.ts"
 import { entityTags } from "../domain/EntityTags.ts"
-import { defaults, fromPatch, type Task, type TaskChange, type TaskCreate, TaskId } from "../domain/Task.ts"
+import {
+  defaults,
+  fromPatch,
+  fromWhole,
+  type SentCompletion,
+  type Task,
+  type TaskChange,
+  type TaskCreate,
+  TaskId
+} from "../domain/Task.ts"
 import { defaultOrder } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
 import { wordsOf } from "../domain/Words.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
 import { groupsOf } from "./BatchGroups.ts"
+import { type Completion, needsDates, outcomeOf } from "./DatedChanges.ts"
+import { type Completed, DatesRepo, dateValues } from "./DatesRepo.ts"
 import type { Filter } from "./TaskList.ts"
-import { type Target, type TasksById, TasksRepo } from "./TasksRepo.ts"
+import { type NewTask, type Target, type TasksById, TasksRepo, type TaskWrite } from "./TasksRepo.ts"
 
 const listPosition = Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String)))
 
 /** What a conditional write can fail with. */
 export type WriteProblem = NotFound | StaleVersion | IfMatchRequired
+
+/** What a change can fail with, once it is known what is stored. */
+export type DatesProblem = ValidationFailed | OccurrenceMismatch
+
+/** What a creation can fail with. */
+export type CreateProblem = IdReused | TokenInvalid | ValidationFailed
 
 /** A task that was created, now or by the same request before. */
 export interface Creation {
@@ -44,7 +71,18 @@ interface Precondition {
   readonly ifMatch: string | undefined
 }
 
+/** A change of one task, and what `/complete` says of it. */
+interface Change extends Precondition {
+  readonly members: TaskChange
+  readonly completion?: Completion | undefined
+}
+
+/** What became of those that were there. */
+type Written<E = never> = ReadonlyMap<TaskId, Result.Result<Task, E>>
+
 const noTasks: TasksById = new Map()
+
+const allWritten = (tasks: TasksById): Written => new Map([...tasks].map(([id, task]) => [id, Result.succeed(task)]))
 
 export class Tasks extends Context.Service<Tasks, {
   /**
@@ -54,7 +92,7 @@ export class Tasks extends Context.Service<Tasks, {
   readonly create: (
     userId: UserId,
     task: TaskCreate
-  ) => Effect.Effect<Creation, IdReused | TokenInvalid>
+  ) => Effect.Effect<Creation, CreateProblem>
   readonly get: (userId: UserId, id: TaskId) => Effect.Effect<Task, NotFound>
   /** One page, the cursor of the next while there is one, and how many tasks all pages have, if that was asked. */
   readonly list: (userId: UserId, query: ListQuery) => Effect.Effect<{
@@ -67,7 +105,14 @@ export class Tasks extends Context.Service<Tasks, {
     id: TaskId,
     members: TaskChange,
     ifMatch: string | undefined
-  ) => Effect.Effect<Task, WriteProblem>
+  ) => Effect.Effect<Task, WriteProblem | DatesProblem>
+  /** Of a task that recurs, one occurrence; see semantics of `occurrence` in docs/dates.md. */
+  readonly complete: (
+    userId: UserId,
+    id: TaskId,
+    completion: SentCompletion,
+    ifMatch: string | undefined
+  ) => Effect.Effect<Task, WriteProblem | DatesProblem>
   readonly remove: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
   /** Restoring a task that is not deleted changes nothing. */
   readonly restore: (userId: UserId, id: TaskId, ifMatch: string | undefined) => Effect.Effect<Task, WriteProblem>
@@ -88,6 +133,7 @@ export class Tasks extends Context.Service<Tasks, {
     Tasks,
     Effect.gen(function* () {
       const repo = yield* TasksRepo
+      const dates = yield* DatesRepo
       const cursors = yield* Cursors
       const { requireIfMatch } = yield* Settings
       const inTransaction = transaction(yield* SqlClient.SqlClient)
@@ -96,25 +142,25 @@ export class Tasks extends Context.Service<Tasks, {
        * Writes, each at one of its expected versions. Of those that have no effect a second look tells whether the task
        * is not there or at another version; 404 comes before what is wrong with the precondition.
        */
-      const conditional = Effect.fnUntraced(function* <A extends Precondition>(
+      const conditional = Effect.fnUntraced(function* <A extends Precondition, E>(
         changes: ReadonlyArray<A>,
         find: (ids: ReadonlyArray<TaskId>) => Effect.Effect<TasksById>,
-        write: (targets: ReadonlyArray<A & Target>) => Effect.Effect<TasksById>
-      ): Effect.fn.Return<ReadonlyArray<Result.Result<Task, WriteProblem>>> {
+        write: (targets: ReadonlyArray<A & Target>) => Effect.Effect<Written<E>>
+      ): Effect.fn.Return<ReadonlyArray<Result.Result<Task, WriteProblem | E>>> {
         const targets = changes.map((change) => {
           const tags = change.ifMatch === undefined ? undefined : entityTags(change.ifMatch, "differs")
           const isRefused = tags === undefined && requireIfMatch
           return { ...change, isRefused, expected: tags === undefined || tags.any ? undefined : tags.versions }
         })
         const allowed = targets.filter(({ isRefused }) => !isRefused)
-        const written = allowed.length === 0 ? noTasks : yield* write(allowed)
+        const written: Written<E> = allowed.length === 0 ? new Map() : yield* write(allowed)
         const unclear = targets.filter(({ expected, id, isRefused }) =>
           !written.has(id) && (isRefused || expected !== undefined)
         )
         const found = unclear.length === 0 ? noTasks : yield* find(unclear.map(({ id }) => id))
         return targets.map(({ id, isRefused }) => {
-          const task = written.get(id)
-          if (task !== undefined) return Result.succeed(task)
+          const outcome = written.get(id)
+          if (outcome !== undefined) return outcome
           const current = found.get(id)
           if (current === undefined) return Result.fail(new NotFound())
           return Result.fail(isRefused ? new IfMatchRequired() : new StaleVersion({ current }))
@@ -124,18 +170,33 @@ export class Tasks extends Context.Service<Tasks, {
       const creations = Effect.fnUntraced(function* (
         userId: UserId,
         creates: ReadonlyArray<TaskCreate>
-      ): Effect.fn.Return<ReadonlyArray<Result.Result<Creation, IdReused | TokenInvalid>>> {
-        const tasks = creates.map((task) => ({
+      ): Effect.fn.Return<ReadonlyArray<Result.Result<Creation, CreateProblem>>> {
+        const tasks = creates.map((task): NewTask => ({
           ...task,
           id: task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true }),
           creationHash: task.id === undefined ? undefined : hashOf(task)
         }))
-        const inserted = yield* repo.insert(userId, tasks)
-        const left = tasks.filter(({ id }) => !inserted.has(id))
+        const faults = new Map<TaskId, ValidationFailed>()
+        const inserted = yield* tasks.some(hasDates)
+          ? inTransaction(Effect.gen(function* () {
+            const userZone = yield* dates.lock(userId)
+            if (userZone === undefined) return noTasks
+            const dated = tasks.flatMap((task): ReadonlyArray<NewTask> => {
+              const set = changed(noDates, fromWhole(task), userZone)
+              if (Result.isSuccess(set)) return [{ ...task, dates: dateValues(set.success, userZone) }]
+              faults.set(task.id, new ValidationFailed({ errors: [{ ...set.failure, code: "invalid_value" }] }))
+              return []
+            })
+            return dated.length === 0 ? noTasks : yield* repo.insert(userId, dated)
+          }))
+          : repo.insert(userId, tasks)
+        const left = tasks.filter(({ id }) => !inserted.has(id) && !faults.has(id))
         const found = left.length === 0 ? undefined : yield* repo.findCreated(userId, left)
         return tasks.map(({ id }) => {
           const task = inserted.get(id)
           if (task !== undefined) return Result.succeed({ task, created: true })
+          const fault = faults.get(id)
+          if (fault !== undefined) return Result.fail(fault)
           const existing = found?.get(id)
           // without that task there is no user either: deleted since the token was checked
           if (existing === undefined) return Result.fail(new TokenInvalid())
@@ -143,11 +204,81 @@ export class Tasks extends Context.Service<Tasks, {
         })
       })
 
-      const updates = (userId: UserId, changes: ReadonlyArray<Precondition & { readonly members: TaskChange }>) =>
-        conditional(changes, (ids) => repo.find(userId, ids, "live"), (targets) => repo.update(userId, targets))
+      /** Changes that have to be computed from what is stored, behind the user's other writes. */
+      const datedUpdates = (
+        userId: UserId,
+        targets: ReadonlyArray<Change & Target>
+      ): Effect.Effect<Written<DatesProblem>> =>
+        inTransaction(Effect.gen(function* () {
+          const userZone = yield* dates.lock(userId)
+          if (userZone === undefined) return new Map()
+          const stored = yield* dates.find(userId, targets.map(({ id }) => id))
+          const now = yield* Clock.currentTimeMillis
+          const outcomes = new Map<TaskId, Result.Result<Task, DatesProblem>>()
+          const done: Array<TaskId> = []
+          const toWrite: Array<TaskWrite> = []
+          const ledger: Array<Omit<Completed, "version"> & { readonly dueAt: number }> = []
+          for (const { completion, expected, id, members } of targets) {
+            const task = stored.get(id)
+            if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
+            const outcome = yield* Effect.result(outcomeOf(dates, { now, userId, userZone }, task, members, completion))
+            if (Result.isFailure(outcome)) outcomes.set(id, Result.fail(outcome.failure))
+            else if (outcome.success.asIs) done.push(id)
+            else {
+              const { completed, completedOccurrence } = outcome.success
+              toWrite.push({
+                id,
+                expected,
+                members: { ...members, completed },
+                dates: dateValues(outcome.success.dates, userZone)
+              })
+              if (completedOccurrence !== undefined) {
+                ledger.push({ id, ...completedOccurrence, dueAt: dueAtOf(task.dates, userZone)! })
+              }
+            }
+          }
+          const written = toWrite.length === 0 ? noTasks : yield* repo.update(userId, toWrite)
+          for (const { dueAt, ...completed } of ledger) {
+            const task = written.get(completed.id)
+            if (task !== undefined) yield* dates.add(userId, { ...completed, version: task.version }, dueAt)
+          }
+          const asIs = done.length === 0 ? noTasks : yield* repo.find(userId, done, "live")
+          return new Map([...outcomes, ...allWritten(written), ...allWritten(asIs)])
+        }))
+
+      /**
+       * One statement for all that needs no look at what is stored. It leaves out tasks that recur where they are to be
+       * completed or opened again.
+       */
+      const updates = (userId: UserId, changes: ReadonlyArray<Change>) =>
+        conditional(
+          changes,
+          (ids) => repo.find(userId, ids, "live"),
+          Effect.fnUntraced(function* (targets): Effect.fn.Return<Written<DatesProblem>> {
+            const plain = targets.filter(({ completion, members }) => !needsDates(members, completion))
+            const written = plain.length === 0 ? noTasks : yield* repo.update(
+              userId,
+              plain.map(({ completion, expected, id, members }) => ({
+                id,
+                expected,
+                members: completion === undefined ? members : { ...members, completed: completion.completed }
+              }))
+            )
+            const left = targets.filter(({ completion, id, members }) =>
+              !written.has(id) && (needsDates(members, completion) || completion !== undefined ||
+                members.completed !== undefined)
+            )
+            if (left.length === 0) return allWritten(written)
+            return new Map([...allWritten(written), ...yield* datedUpdates(userId, left)])
+          })
+        )
 
       const removals = (userId: UserId, changes: ReadonlyArray<Precondition>) =>
-        conditional(changes, (ids) => repo.find(userId, ids, "live"), (targets) => repo.remove(userId, targets))
+        conditional(
+          changes,
+          (ids) => repo.find(userId, ids, "live"),
+          (targets) => Effect.map(repo.remove(userId, targets), allWritten)
+        )
 
       const restorations = (userId: UserId, changes: ReadonlyArray<Precondition>) => {
         const find = (ids: ReadonlyArray<TaskId>) => repo.find(userId, ids, "restorable")
@@ -157,7 +288,7 @@ export class Tasks extends Context.Service<Tasks, {
           Effect.fnUntraced(function* (targets) {
             const restored = yield* repo.restore(userId, targets)
             const left = targets.filter(({ id }) => !restored.has(id))
-            if (left.length === 0) return restored
+            if (left.length === 0) return allWritten(restored)
             const found = yield* find(left.map(({ id }) => id))
             // what is not deleted is as it was asked to be
             const live = left.flatMap(({ expected, id }) => {
@@ -165,7 +296,7 @@ export class Tasks extends Context.Service<Tasks, {
               const isAsAsked = task?.deleted_at === null && (expected?.includes(task.version) ?? true)
               return task !== undefined && isAsAsked ? [[id, task] as const] : []
             })
-            return new Map([...restored, ...live])
+            return allWritten(new Map([...restored, ...live]))
           })
         )
       }
@@ -184,7 +315,7 @@ export class Tasks extends Context.Service<Tasks, {
         deleted: 200 | 204
       ): Effect.fn.Return<ReadonlyArray<Outcome>> {
         const creates: Array<TaskCreate> = []
-        const changes: Array<Precondition & { readonly members: TaskChange }> = []
+        const changes: Array<Change> = []
         const deletions: Array<Precondition> = []
         for (const operation of operations) {
           if (operation.op === "create") {
@@ -195,10 +326,11 @@ export class Tasks extends Context.Service<Tasks, {
           const target = { id, ifMatch: if_match === undefined ? undefined : `"${if_match}"` }
           if (operation.op === "delete") deletions.push(target)
           else {
-            const members = operation.op === "update"
-              ? fromPatch(operation.task)
-              : { completed: operation.completed ?? true }
-            changes.push({ ...target, members })
+            changes.push(
+              operation.op === "update"
+                ? { ...target, members: fromPatch(operation.task) }
+                : { ...target, members: {}, completion: completionOf(operation) }
+            )
           }
         }
         const as = (status: number) => Result.map((task: Task) => ({ status, task }))
@@ -244,13 +376,26 @@ export class Tasks extends Context.Service<Tasks, {
         update: Effect.fn("Tasks.update")((userId, id, members, ifMatch) =>
           only(updates(userId, [{ id, members, ifMatch }]))
         ),
+        complete: Effect.fn("Tasks.complete")((userId, id, completion, ifMatch) =>
+          only(updates(userId, [{ id, members: {}, completion: completionOf(completion), ifMatch }]))
+        ),
         remove: Effect.fn("Tasks.remove")((userId, id, ifMatch) => only(removals(userId, [{ id, ifMatch }]))),
         restore: Effect.fn("Tasks.restore")((userId, id, ifMatch) => only(restorations(userId, [{ id, ifMatch }]))),
         completeMany: Effect.fn("Tasks.completeMany")(function* (userId, ids, completed) {
           const each = [...new Set(ids)]
-          const updated = yield* repo.complete(userId, each, completed)
-          const left = each.filter((id) => !updated.has(id))
+          const completion = { completed }
+          const plain = yield* repo.complete(userId, each, completed)
+          const left = each.filter((id) => !plain.has(id))
           const unchanged = left.length === 0 ? noTasks : yield* repo.find(userId, left, "live")
+          const recurring = [...unchanged.values()].filter((task) =>
+            task.recurrence !== null && task.completed !== completed
+          )
+          const further: Written<DatesProblem> = recurring.length === 0 ? new Map() : yield* datedUpdates(
+            userId,
+            recurring.map(({ id }) => ({ id, expected: undefined, ifMatch: undefined, members: {}, completion }))
+          )
+          const updated = new Set(plain.keys())
+          for (const [id, outcome] of further) if (Result.isSuccess(outcome)) updated.add(id)
           return {
             updated: updated.size,
             results: each.map((id) => ({
@@ -286,11 +431,24 @@ export class Tasks extends Context.Service<Tasks, {
   )
 }
 
+const completionOf = ({ completed = true, occurrence }: SentCompletion): Completion => ({
+  completed,
+  ...(occurrence !== undefined && { occurrence })
+})
+
+/** The user's time zone is needed to know what they mean. */
+const hasDates = ({ due, recurrence, reminders }: TaskCreate) =>
+  (due ?? recurrence ?? null) !== null || (reminders !== undefined && reminders.length > 0)
+
 /** Tells one creation from another: the same whatever the order of the members and whether defaults were spelled out. */
-const hashOf = ({ description, priority, tags, title }: TaskCreate): Uint8Array =>
-  createHash("sha256").update(JSON.stringify([
+const hashOf = (task: TaskCreate): Uint8Array => {
+  const { description, due, priority, recurrence, reminders, tags, title } = task
+  return createHash("sha256").update(JSON.stringify([
     title,
     description ?? defaults.description,
     priority ?? defaults.priority,
-    tags ?? defaults.tags
+    tags ?? defaults.tags,
+    // creations of before there were dates have the same hash as ever
+    ...(hasDates(task) ? [due ?? defaults.due, recurrence ?? defaults.recurrence, reminders ?? defaults.reminders] : [])
   ])).digest()
+}

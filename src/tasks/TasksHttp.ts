@@ -13,6 +13,7 @@ import {
   defaults,
   fromPatch,
   fromWhole,
+  type SentCompletion,
   type TaskChange,
   type TaskCreate,
   type TaskId,
@@ -80,8 +81,11 @@ const handlers = Effect.gen(function* () {
       return any || versions.includes(task.version) ? new NotModified({ etag: `"${task.version}"` }) : task
     }),
     patch: once((request: One & { readonly payload: TaskPatch }) => update(request, fromPatch(request.payload))),
-    complete: once((request: One & { readonly payload: { readonly completed?: boolean } }) =>
-      update(request, { completed: request.payload.completed ?? true })
+    complete: once(
+      Effect.fnUntraced(function* ({ headers, params, payload }: One & { readonly payload: SentCompletion }) {
+        const user = yield* CurrentUser
+        return yield* tasks.complete(user.id, params.id, payload, headers["if-match"])
+      })
     ),
     restore: once(Effect.fnUntraced(function* ({ headers, params }: One) {
       const user = yield* CurrentUser

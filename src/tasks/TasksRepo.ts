@@ -5,6 +5,7 @@ import { Writes } from "../changes/Writes.ts"
 import { Reads } from "../database/Reads.ts"
 import { priorities, type Priority, type Task, type TaskChange, type TaskCreate, TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
+import { dateColumns, dateNames } from "./DatesRepo.ts"
 import { type Filter, live as liveTasks, type Page, restorable as restorableTasks, taskList } from "./TaskList.ts"
 import type { Position } from "./TaskOrder.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
@@ -21,6 +22,15 @@ export interface NewTask extends TaskCreate {
   readonly id: TaskId
   /** of what was sent, where the id is the client's own */
   readonly creationHash: Uint8Array | undefined
+  /** of DatesRepo; absent: it has none */
+  readonly dates?: object
+}
+
+/** What of a task is to be written. */
+export interface TaskWrite extends Target {
+  readonly members: Pick<TaskChange, "title" | "description" | "completed" | "priority" | "tags">
+  /** of DatesRepo; absent: they stay, and so does a task that recurs where it is to be completed */
+  readonly dates?: object
 }
 
 /** A write of one task of several, at one of the expected versions. */
@@ -67,7 +77,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   /** Sets the given members of live tasks. */
   readonly update: (
     userId: UserId,
-    changes: ReadonlyArray<Target & { readonly members: TaskChange }>
+    changes: ReadonlyArray<TaskWrite>
   ) => Effect.Effect<TasksById>
   /** Completes live tasks, or opens them again; those that are so already are left out. */
   readonly complete: (
@@ -151,14 +161,16 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             creation_hash: task.creationHash && Buffer.from(task.creationHash).toString("hex"),
             title_terms: wordTerms(userId, task.title),
             description_terms: wordTerms(userId, task.description ?? null),
-            tag_terms: tagTerms(userId, task.tags ?? [])
+            tag_terms: tagTerms(userId, task.tags ?? []),
+            new_reminders: [],
+            ...task.dates
           }))
           return yield* writes.write<TaskRow>(userId, {
             count: tasks.length,
             given: table(
               values,
               `title text, description text, priority smallint, tags text[], creation_hash text, title_terms text[],
-              description_terms text[], tag_terms text[]`
+              description_terms text[], tag_terms text[]${dateColumns}`
             ),
             // only ids of the client's own can be taken
             ...(tasks.some(({ creationHash }) => creationHash !== undefined) && {
@@ -168,10 +180,11 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             }),
             statement: sql`
             insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
-              creation_hash, title_terms, description_terms, tag_terms)
+              creation_hash, title_terms, description_terms, tag_terms, ${sql.literal(dateNames.join(", "))})
             select ${userId}::uuid, task_id, previous_version + n, title, description, priority, tags, written_at,
               written_at, decode(creation_hash, 'hex'), array_to_tsvector(title_terms),
-              array_to_tsvector(description_terms), array_to_tsvector(tag_terms)
+              array_to_tsvector(description_terms), array_to_tsvector(tag_terms),
+              ${sql.literal(dateNames.map((name) => `new_${name}`).join(", "))}
             from given, next
             on conflict (user_id, id) do nothing
             returning ${columns}`
@@ -217,7 +230,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.orDie
           ),
         update: Effect.fnUntraced(function* (userId, changes) {
-          const targets = yield* inTurns(changes, ({ expected, id, members }) => ({
+          const targets = yield* inTurns(changes, ({ dates = { has_dates: false }, expected, id, members }) => ({
             id,
             expected,
             values: {
@@ -229,17 +242,18 @@ export class TasksRepo extends Context.Service<TasksRepo, {
               new_completed: members.completed,
               new_priority: rank(members.priority),
               new_tags: members.tags,
-              new_tag_terms: members.tags && tagTerms(userId, members.tags)
+              new_tag_terms: members.tags && tagTerms(userId, members.tags),
+              ...dates
             }
           }))
           return yield* write(
             userId,
             targets,
             {
-              guard: live,
+              guard: sql`${live} and (has_dates or new_completed is null or recurrence is null)`,
               columns: `, new_title text, new_title_terms text[], has_description boolean, new_description text,
                 new_description_terms text[], new_completed boolean, new_priority smallint, new_tags text[],
-                new_tag_terms text[]`,
+                new_tag_terms text[]${dateColumns}`,
               assignments: sql`
               title = coalesce(new_title, title),
               title_terms = coalesce(array_to_tsvector(new_title_terms), title_terms),
@@ -249,13 +263,18 @@ export class TasksRepo extends Context.Service<TasksRepo, {
               ${sql.literal(completion("coalesce(new_completed, completed)"))},
               priority = coalesce(new_priority, priority),
               tags = coalesce(new_tags, tags),
-              tag_terms = coalesce(array_to_tsvector(new_tag_terms), tag_terms)`
+              tag_terms = coalesce(array_to_tsvector(new_tag_terms), tag_terms),
+              ${
+                sql.literal(
+                  dateNames.map((name) => `${name} = case when has_dates then new_${name} else ${name} end`).join(", ")
+                )
+              }`
             }
           )
         }),
         complete: (userId, ids, completed) =>
           write(userId, ids.map((id) => ({ id, expected: undefined })), {
-            guard: sql`${live} and completed = ${!completed}`,
+            guard: sql`${live} and completed = ${!completed} and recurrence is null`,
             assignments: sql.literal(completion(String(completed)))
           }),
         remove: (userId, targets) => write(userId, targets, { guard: live, assignments: sql`deleted_at = written_at` }),
