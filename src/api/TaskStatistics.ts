@@ -12,6 +12,8 @@ const byPriority = Object.fromEntries(priorities.map((priority) => [priority, Sc
 export const TaskStatistics = Schema.Struct({
   total: Schema.Int,
   ...Counts,
+  overdue: Schema.Int.annotate({ description: "open, and their time has come" }),
+  due_today: Schema.Int.annotate({ description: "open, and due on this day" }),
   completion_rate: Schema.NullOr(Schema.Finite).annotate({ description: "0 to 1; null where there is no task" }),
   by_priority: Schema.Struct(byPriority),
   by_tag: Schema.Array(Schema.Struct({ tag: Schema.String, ...Counts })).annotate({

@@ -23,3 +23,7 @@ export const dueAt = (due: Due, userZone: string): Instant => {
 /** The day that an instant belongs to in a zone. */
 export const dateOf = (instant: Instant, zone: string): LocalDate =>
   Temporal.Instant.fromEpochMilliseconds(instant).toZonedDateTimeISO(zone).toPlainDate().toString()
+
+/** The day that comes so many days later. */
+export const dayAfter = (date: LocalDate, days: number): LocalDate =>
+  Temporal.PlainDate.from(date).add({ days }).toString()

@@ -3,7 +3,7 @@ import { Schema, SchemaTransformation } from "effect"
 import { priorities, type Priority } from "./Task.ts"
 import { length, text } from "./Text.ts"
 
-export const sortKeys = ["created_at", "updated_at", "priority", "title", "completed_at"] as const
+export const sortKeys = ["created_at", "updated_at", "priority", "title", "completed_at", "due"] as const
 export type SortKey = typeof sortKeys[number]
 
 /** One key of an order; tasks that are equal in all of them are in the order of their ids. */

@@ -2,6 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { dueAtOf, remindAt, type TaskDates } from "../dates/TaskDates.ts"
+import { Reads } from "../database/Reads.ts"
 import type { LocalDate } from "../domain/Due.ts"
 import type { Recurrence } from "../domain/Recurrence.ts"
 import { TaskId } from "../domain/Task.ts"
@@ -92,6 +93,8 @@ export class DatesRepo extends Context.Service<DatesRepo, {
    * undefined where there is no such user any more.
    */
   readonly lock: (userId: UserId) => Effect.Effect<string | undefined>
+  /** The zone whose days the owner means; undefined where there is no such owner any more. */
+  readonly timeZone: (userId: UserId) => Effect.Effect<string | undefined>
   /** Those that are live. */
   readonly find: (userId: UserId, ids: ReadonlyArray<TaskId>) => Effect.Effect<ReadonlyMap<TaskId, DatedTask>>
   readonly isCompleted: (userId: UserId, id: TaskId, occurrence: LocalDate) => Effect.Effect<boolean>
@@ -104,11 +107,17 @@ export class DatesRepo extends Context.Service<DatesRepo, {
     DatesRepo,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const reads = yield* Reads
       return DatesRepo.of({
         lock: (userId) =>
           sql`select 1 from user_sequences where user_id = ${userId} for update`.pipe(
             // a statement of its own: one that waited still sees what was there before the wait
             Effect.andThen(sql<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`),
+            Effect.map(([row]) => row?.time_zone),
+            Effect.orDie
+          ),
+        timeZone: (userId) =>
+          reads<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`.pipe(
             Effect.map(([row]) => row?.time_zone),
             Effect.orDie
           ),

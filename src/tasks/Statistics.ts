@@ -3,11 +3,12 @@ import { Clock, Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { TokenInvalid } from "../api/Problems.ts"
 import type { TaskStatistics } from "../api/TaskStatistics.ts"
-import { Reads } from "../database/Reads.ts"
+import type { LocalDate } from "../domain/Due.ts"
 import { priorities, type Priority } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { lastDays } from "./Days.ts"
-import { live } from "./TaskList.ts"
+import { DatesRepo } from "./DatesRepo.ts"
+import { isDue, live } from "./TaskList.ts"
 
 /** Days whose completions are counted. */
 const dayCount = 30
@@ -28,24 +29,20 @@ export class Statistics extends Context.Service<Statistics, {
     Statistics,
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      const reads = yield* Reads
+      const dates = yield* DatesRepo
       const counts = sql.literal(`'open', coalesce(sum(count) filter (where not completed), 0),
         'completed', coalesce(sum(count) filter (where completed), 0)`)
 
-      const timeZone = (userId: UserId) =>
-        reads<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`.pipe(
-          Effect.map(([row]) => row?.time_zone),
-          Effect.orDie
-        )
-
       /** `starts` are those of the days and of the day after them; `by_day` tells of a day by its place from 0. */
-      const count = (userId: UserId, starts: ReadonlyArray<Date>) => {
+      const count = (userId: UserId, zone: string, today: LocalDate, starts: ReadonlyArray<Date>) => {
         const mine = sql`user_id = ${userId} and ${sql.literal(live)}`
         // the tasks are read once; of those that are alike in all that is counted, there are many
         return sql<{
           readonly by_priority: ReadonlyArray<{ readonly rank: number } & Counts> | null
           readonly by_tag: ReadonlyArray<{ readonly tag: string } & Counts> | null
           readonly by_day: ReadonlyArray<{ readonly day: number; readonly count: number }> | null
+          readonly overdue: number
+          readonly due_today: number
         }>`
         with alike as materialized (
           select priority, completed, tags, count(*) from tasks where ${mine} group by priority, completed, tags
@@ -65,23 +62,34 @@ export class Statistics extends Context.Service<Statistics, {
               where ${mine} and completed_at >= ${starts[0]!} and completed_at < ${starts.at(-1)!}
             ) as days
             group by day
-          ) as rows) as by_day`.pipe(
-          Effect.map(([row]) => ({
-            byRank: new Map((row?.by_priority ?? []).map(({ rank, ...counts }) => [rank, counts])),
-            byTag: row?.by_tag ?? [],
-            byDay: new Map((row?.by_day ?? []).map(({ count, day }) => [day, count]))
-          })),
-          Effect.orDie
-        )
+          ) as rows) as by_day,
+          (select count(*)::int from tasks where ${mine} and completed_at is null and due_at <= now()) as overdue,
+          (select count(*)::int from tasks
+            where ${mine} and completed_at is null and ${isDue(sql, { from: today, to: today }, zone)}) as due_today`
+          .pipe(
+            Effect.map(([row]) => ({
+              overdue: row?.overdue ?? 0,
+              due_today: row?.due_today ?? 0,
+              byRank: new Map((row?.by_priority ?? []).map(({ rank, ...counts }) => [rank, counts])),
+              byTag: row?.by_tag ?? [],
+              byDay: new Map((row?.by_day ?? []).map(({ count, day }) => [day, count]))
+            })),
+            Effect.orDie
+          )
       }
 
       return Statistics.of({
         of: Effect.fn("Statistics.of")(function* (userId) {
-          const zone = yield* timeZone(userId)
+          const zone = yield* dates.timeZone(userId)
           // without the user's row there is no user: deleted since the token was checked
           if (zone === undefined) return yield* new TokenInvalid()
           const days = lastDays(zone, yield* Clock.currentTimeMillis, dayCount)
-          const { byDay, byRank, byTag } = yield* count(userId, days.map(({ start }) => new Date(start)))
+          const { byDay, byRank, byTag, due_today, overdue } = yield* count(
+            userId,
+            zone,
+            days.at(-2)!.date,
+            days.map(({ start }) => new Date(start))
+          )
           const of = (priority: Priority) => byRank.get(priorities.indexOf(priority)) ?? { open: 0, completed: 0 }
           const all = [...byRank.values()]
           const open = all.reduce((sum, counts) => sum + counts.open, 0)
@@ -91,6 +99,8 @@ export class Statistics extends Context.Service<Statistics, {
             total,
             open,
             completed,
+            overdue,
+            due_today,
             completion_rate: total === 0 ? null : completed / total,
             by_priority: {
               none: of("none"),

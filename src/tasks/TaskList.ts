@@ -1,10 +1,12 @@
 /** The statements that find a user's tasks by a filter. */
 import type { SqlClient, Statement } from "effect/sql"
+import { dayAfter, dueAt } from "../dates/LocalTimes.ts"
+import type { LocalDate } from "../domain/Due.ts"
 import { priorities, type Priority } from "../domain/Task.ts"
 import type { Order } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
 import { type Position, taskOrder } from "./TaskOrder.ts"
-import { taskColumns } from "./TaskRow.ts"
+import { overdue, taskColumns } from "./TaskRow.ts"
 import { termQuery } from "./Terms.ts"
 
 /** Which tasks a list has; what is undefined or empty does not matter. */
@@ -17,6 +19,9 @@ export interface Filter {
   readonly tags: ReadonlyArray<string>
   /** an instant, inclusive */
   readonly updatedSince: string | undefined
+  /** the days that tasks are due on, in their owner's time zone: both inclusive */
+  readonly due: { readonly from: LocalDate | undefined; readonly to: LocalDate | undefined } | undefined
+  readonly overdue: boolean | undefined
   /** the beginnings of words, all of which must be there; an empty list matches nothing */
   readonly words: ReadonlyArray<string> | undefined
 }
@@ -25,6 +30,8 @@ export interface Page {
   readonly order: ReadonlyArray<Order>
   readonly after: Position | undefined
   readonly limit: number
+  /** the owner's, in which days are meant */
+  readonly zone: string
 }
 
 /** Conditions of the tasks that a request may see. */
@@ -33,6 +40,41 @@ export const restorable = "deleted_at > now() - interval '30 days'"
 
 /** Tasks that are looked at, in the order of the list, before all that match are collected. */
 const walkedFor = (limit: number) => 10 * limit + 100
+
+/** Whether only tasks that are due match. */
+const isOfDue = ({ due, overdue }: Filter) => due !== undefined || overdue === true
+
+/** Longer than the clocks of any two zones differ: a completed task keeps the instant that its owner's old zone gave it. */
+const apart = 27 * 3_600_000
+
+/**
+ * Whole days and times without a zone are of their own date, others of the date that their instant has in the owner's
+ * zone. The first condition is for the index: it leaves nothing out.
+ */
+export const isDue = (sql: SqlClient.SqlClient, { from, to }: NonNullable<Filter["due"]>, zone: string) => {
+  const instant = (date: LocalDate, days: number) => dueAt({ date: dayAfter(date, days), time: "00:00" }, zone)
+  const at = (milliseconds: number) => sql`${new Date(milliseconds)}::timestamptz`
+  const begin = from === undefined ? undefined : instant(from, 0)
+  const end = to === undefined ? undefined : instant(to, 1)
+  const both = (lower: Statement.Fragment | undefined, upper: Statement.Fragment | undefined) =>
+    sql.and([lower, upper].filter((it) => it !== undefined))
+  return sql`(${
+    both(
+      begin === undefined ? undefined : sql`due_at >= ${at(begin - apart)}`,
+      end === undefined ? undefined : sql`due_at <= ${at(end + apart)}`
+    )
+  } and case when due_zone is null then ${
+    both(
+      from === undefined ? undefined : sql`due_date >= ${from}::text::date`,
+      to === undefined ? undefined : sql`due_date <= ${to}::text::date`
+    )
+  } else ${
+    both(
+      begin === undefined ? undefined : sql`due_at >= ${at(begin)}`,
+      end === undefined ? undefined : sql`due_at < ${at(end)}`
+    )
+  } end)`
+}
 
 const isByTerms = ({ tags, words }: Filter) => tags.length > 0 || words !== undefined && words.length > 0
 
@@ -46,7 +88,15 @@ export const taskList = (sql: SqlClient.SqlClient) => {
     sql.literal(deleted ? restorable : live)
   ]
   /** What is asked of the members of a task; as the indexes have it, that is of completed_at for what is open. */
-  const asked = ({ completed, priorities: names, updatedSince, words }: Filter) => [
+  const asked = (
+    { completed, due, overdue: isOverdue, priorities: names, updatedSince, words }: Filter,
+    zone: string
+  ) => [
+    ...(due === undefined ? [] : [isDue(sql, due, zone)]),
+    // what is overdue is open and due, which indexes know
+    ...(isOverdue === undefined ? [] : [
+      isOverdue ? sql.literal("completed_at is null and due_at <= now()") : sql`not ${sql.literal(overdue)}`
+    ]),
     ...(completed === undefined ? [] : [sql.literal(`completed_at is ${completed ? "not null" : "null"}`)]),
     ...(names === undefined ? [] : [sql`priority = any(${names.map((it) => priorities.indexOf(it))}::smallint[])`]),
     ...(updatedSince === undefined ? [] : [sql`updated_at >= ${updatedSince}::text::timestamptz`]),
@@ -62,8 +112,8 @@ export const taskList = (sql: SqlClient.SqlClient) => {
    * has a part of its owner's id: what the planner thinks of the owner's other indexes reads far more. So the owner is
    * named in a way that no index serves. Only open tasks may be still fewer.
    */
-  const collected = (userId: UserId, filter: Filter) => {
-    const rest = [...belonging(userId, filter), ...asked(filter)]
+  const collected = (userId: UserId, filter: Filter, zone: string) => {
+    const rest = [...belonging(userId, filter), ...asked(filter, zone)]
     return isByTerms(filter) && filter.completed !== false
       ? sql`
       (select * from tasks where user_id is not distinct from ${userId} and ${sql.and(found(userId, filter))} offset 0)
@@ -77,7 +127,8 @@ export const taskList = (sql: SqlClient.SqlClient) => {
     return isByTerms(filter) || !filter.deleted && (
           filter.priorities !== undefined ||
           filter.completed === false && !isInOrder("completed_at") ||
-          filter.updatedSince !== undefined && !isInOrder("updated_at")
+          filter.updatedSince !== undefined && !isInOrder("updated_at") ||
+          isOfDue(filter) && !isInOrder("due")
         )
   }
 
@@ -86,8 +137,12 @@ export const taskList = (sql: SqlClient.SqlClient) => {
    * they do not fill the page, those that match are collected by an index of their own and sorted. So neither what is
    * frequent nor what is rare is looked for in all of the user's tasks.
    */
-  const page = (userId: UserId, filter: Filter, { after, limit, order }: Page) => {
-    const { orderBy, position, ranges } = taskOrder(sql, order, filter.completed)
+  const page = (userId: UserId, filter: Filter, { after, limit, order, zone }: Page) => {
+    const { orderBy, position, ranges } = taskOrder(
+      sql,
+      order,
+      (key) => key === "completed_at" ? filter.completed : key === "due" && isOfDue(filter) ? true : undefined
+    )
     /** The first tasks of a table expression that ends in conditions. */
     const first = (what: Statement.Fragment, from: Statement.Fragment, count: number) => {
       const [only, ...others] = ranges(after).map((range) =>
@@ -100,10 +155,10 @@ export const taskList = (sql: SqlClient.SqlClient) => {
     const shown = sql`${columns}, ${position} as position`
     const every = sql.literal("*")
     const mine = sql.and(belonging(userId, filter))
-    const conditions = [...asked(filter), ...found(userId, filter)]
+    const conditions = [...asked(filter, zone), ...found(userId, filter)]
 
     if (!isSelective(filter, order)) return first(shown, sql`tasks where ${sql.and([mine, ...conditions])}`, limit)
-    const matching = first(shown, collected(userId, filter), limit)
+    const matching = first(shown, collected(userId, filter, zone), limit)
     // the trash is small, and no index has several keys
     if (filter.deleted || order.length > 1) return matching
     return sql`
@@ -122,11 +177,11 @@ export const taskList = (sql: SqlClient.SqlClient) => {
     page,
     /** Whether a page may need more than a moment. */
     isLong: (filter: Filter, order: ReadonlyArray<Order>) => isSelective(filter, order) || order.length > 1,
-    count: (userId: UserId, filter: Filter) =>
+    count: (userId: UserId, filter: Filter, zone: string) =>
       sql`select count(*)::int as count from ${
         isByTerms(filter)
-          ? collected(userId, filter)
-          : sql`tasks where ${sql.and([...belonging(userId, filter), ...asked(filter)])}`
+          ? collected(userId, filter, zone)
+          : sql`tasks where ${sql.and([...belonging(userId, filter), ...asked(filter, zone)])}`
       }`
   }
 }

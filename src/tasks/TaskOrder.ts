@@ -14,7 +14,8 @@ const columns: Readonly<Record<SortKey, Column>> = {
   updated_at: { expression: "updated_at", type: "timestamptz", nullable: false },
   priority: { expression: "priority", type: "smallint", nullable: false },
   title: { expression: `lower(title) collate "C"`, type: `text collate "C"`, nullable: false },
-  completed_at: { expression: "completed_at", type: "timestamptz", nullable: true }
+  completed_at: { expression: "completed_at", type: "timestamptz", nullable: true },
+  due: { expression: "due_at", type: "timestamptz", nullable: true }
 }
 
 /**
@@ -29,11 +30,11 @@ export interface Range {
   readonly orderBy: Statement.Fragment
 }
 
-/** `completed` tells whether there are only tasks that have been completed, only others, or both. */
+/** `has` tells of a key whether there are only tasks that have a value of it, only others, or both. */
 export const taskOrder = (
   sql: SqlClient.SqlClient,
   orders: ReadonlyArray<Order>,
-  completed: boolean | undefined = undefined
+  has: (key: SortKey) => boolean | undefined = () => undefined
 ) => {
   const keys = orders.map(({ descending, key }) => ({ ...columns[key], descending }))
   const idDescending = keys[0]!.descending
@@ -84,7 +85,8 @@ export const taskOrder = (
         `${only.expression} ${direction(only.descending)}, id ${direction(idDescending)}`
       )
       const ofEmpty = { condition: empty, orderBy: byId }
-      const isLeft = (it: Range) => completed === undefined || (it === ofEmpty) !== completed
+      const hasValue = has(orders[0]!.key)
+      const isLeft = (it: Range) => hasValue === undefined || (it === ofEmpty) !== hasValue
       if (after === undefined) return [{ condition: valued, orderBy: orderOfValued }, ofEmpty].filter(isLeft)
       if (after[0] === null) {
         const beyond = sql`id ${sql.literal(idDescending ? "<" : ">")} ${value("uuid", after[1] ?? "")}`

@@ -5,11 +5,14 @@ import type { Reminder } from "../domain/Reminder.ts"
 import { priorities, type Task, TaskId } from "../domain/Task.ts"
 import { UserId } from "../domain/User.ts"
 
+/** Whether a task is open, and its time has come. */
+export const overdue = "coalesce(completed_at is null and due_at <= now(), false)"
+
 /** The columns of a TaskRow. A date is text: the driver would make an instant of it. */
 export const taskColumns =
   `id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at,
   deleted_at, due_date::text as due_date, due_time, due_zone, due_at, recurrence, reminders,
-  coalesce(completed_at is null and due_at <= now(), false) as overdue`
+  ${overdue} as overdue`
 
 export interface TaskRow {
   readonly id: string

@@ -99,7 +99,7 @@ export class Tasks extends Context.Service<Tasks, {
     readonly tasks: ReadonlyArray<Task>
     readonly next: string | undefined
     readonly total: number | undefined
-  }, InvalidCursor>
+  }, InvalidCursor | TokenInvalid>
   readonly update: (
     userId: UserId,
     id: TaskId,
@@ -356,15 +356,20 @@ export class Tasks extends Context.Service<Tasks, {
             priorities: query.priority,
             tags: query.tag ?? [],
             updatedSince: query.updated_since,
+            due: query.due_from === undefined && query.due_to === undefined
+              ? undefined
+              : { from: query.due_from, to: query.due_to },
+            overdue: query.overdue,
             words: query.q === undefined ? undefined : wordsOf(query.q)
           }
+          const zone = filter.due === undefined ? "UTC" : (yield* dates.timeZone(userId)) ?? (yield* new TokenInvalid())
           // a cursor is for the same tasks in the same order
           const list = JSON.stringify([filter, order])
           const after = cursor === undefined ? undefined : yield* cursors.read(listPosition, userId, list, cursor)
           // one more than asked tells whether another page follows
           const [rows, total] = yield* Effect.all([
-            repo.list(userId, filter, { order, after, limit: limit + 1 }),
-            count === undefined ? Effect.undefined : repo.count(userId, filter)
+            repo.list(userId, filter, { order, after, limit: limit + 1, zone }),
+            count === undefined ? Effect.undefined : repo.count(userId, filter, zone)
           ], { concurrency: 2 })
           const page = rows.slice(0, limit)
           return {

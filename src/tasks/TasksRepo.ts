@@ -73,7 +73,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   readonly list: (userId: UserId, filter: Filter, page: Page) => Effect.Effect<
     ReadonlyArray<{ readonly task: Task; readonly position: Position }>
   >
-  readonly count: (userId: UserId, filter: Filter) => Effect.Effect<number>
+  readonly count: (userId: UserId, filter: Filter, zone: string) => Effect.Effect<number>
   /** Sets the given members of live tasks. */
   readonly update: (
     userId: UserId,
@@ -224,8 +224,8 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.orDie
           )
         },
-        count: (userId, filter) =>
-          sql<{ readonly count: number }>`${lists.count(userId, filter)}`.pipe(
+        count: (userId, filter, zone) =>
+          sql<{ readonly count: number }>`${lists.count(userId, filter, zone)}`.pipe(
             Effect.map(([row]) => row!.count),
             Effect.orDie
           ),

@@ -27,6 +27,11 @@ const recount = (tasks: ReadonlyArray<TaskAnswer>, zone: string, now: number) =>
   return {
     total: tasks.length,
     ...counts,
+    overdue: tasks.filter(({ overdue }) => overdue).length,
+    due_today: tasks.filter(({ completed, due, due_at }) =>
+      !completed && due !== null &&
+      (due.time_zone === undefined ? due.date : dayIn(zone, Date.parse(due_at!))) === dayIn(zone, now)
+    ).length,
     completion_rate: tasks.length === 0 ? null : counts.completed / tasks.length,
     by_priority: Object.fromEntries(
       ["none", "low", "medium", "high", "urgent"].map((
@@ -54,7 +59,19 @@ describe("statistics", () => {
           priority: fc.constantFrom("none", "low", "medium", "high", "urgent"),
           tags: fc.uniqueArray(fc.constantFrom("Home", "home", "garden", "Garden", "work"), {
             selector: (tag) => tag.toLowerCase()
-          })
+          }),
+          due: fc.option(
+            fc.record({
+              date: fc.integer({ min: -2, max: 2 }).map((days) => dayIn(zone, Date.now() + days * 86_400_000)),
+              when: fc.constantFrom({}, { time: "00:00" }, { time: "12:34" }, {
+                time: "23:59",
+                time_zone: "Asia/Tokyo"
+              }, {
+                time: "00:01",
+                time_zone: "America/New_York"
+              })
+            }).map(({ date, when }) => ({ date, ...when }))
+          )
         }),
         { numRuns: 20, seed: index }
       )

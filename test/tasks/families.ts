@@ -48,6 +48,13 @@ export interface TaskAnswer {
   readonly completed_at: string | null
   readonly priority: string
   readonly tags: ReadonlyArray<string>
+  readonly due: { readonly date: string; readonly time?: string; readonly time_zone?: string } | null
+  readonly due_at: string | null
+  readonly overdue: boolean
+  readonly recurrence: { readonly rule: string } | null
+  readonly reminders: ReadonlyArray<
+    { readonly at?: string; readonly before?: string; readonly delivered_at: string | null }
+  >
   readonly version: number
   readonly created_at: string
   readonly updated_at: string
