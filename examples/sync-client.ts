@@ -19,7 +19,7 @@ import { Api } from "../src/api/Api.ts"
 import type { Tokens } from "../src/api/AuthApi.ts"
 import { Authorization } from "../src/api/Authorization.ts"
 import { CursorExpired } from "../src/api/Problems.ts"
-import { Task, TaskId } from "../src/domain/Task.ts"
+import { ChangedTask, TaskId } from "../src/domain/Task.ts"
 
 const { API = "http://127.0.0.1:3000", EMAIL, FILE = "tasks.json", PASSWORD, TOKENS = "tokens.json" } = process.env
 
@@ -28,7 +28,7 @@ type Intent = { readonly key: string; readonly id: TaskId } & ({ readonly add: s
 
 interface State {
   cursor?: string | undefined
-  tasks: Record<string, Task>
+  tasks: Record<string, ChangedTask>
   readonly outbox: Array<Intent>
 }
 
@@ -43,7 +43,7 @@ const store = (path: string, value: unknown) => {
 
 const state = load<State>(FILE) ?? { tasks: {}, outbox: [] }
 let tokens = load<Pick<Tokens, "access_token" | "refresh_token">>(TOKENS)
-const decodeTask = Schema.decodeSync(Schema.fromJsonString(Task))
+const decodeTask = Schema.decodeSync(Schema.fromJsonString(ChangedTask))
 
 const tooLate = (request: HttpClientRequest.HttpClientRequest) =>
   new HttpClientError.HttpClientError({
@@ -95,7 +95,7 @@ const program = Effect.gen(function* () {
   const api = yield* HttpApiClient.makeWith(Api, { httpClient }).pipe(Effect.provide(authorization))
 
   /** Takes the copy to a cursor. Only the feed changes it: the answer to a repeated write may be an old one. */
-  const apply = (changes: ReadonlyArray<Task>, cursor: string | undefined) => {
+  const apply = (changes: ReadonlyArray<ChangedTask>, cursor: string | undefined) => {
     for (const task of changes) {
       if (task.deleted_at === null) state.tasks[task.id] = task
       else delete state.tasks[task.id]
@@ -106,7 +106,7 @@ const program = Effect.gen(function* () {
 
   /** Reads what changed since the cursor; without a cursor, everything that there is. */
   const pull = Effect.gen(function* () {
-    const changes: Array<Task> = []
+    const changes: Array<ChangedTask> = []
     let since = state.cursor
     for (let more = true; more;) {
       const page = yield* api.changes.list({ params: {}, query: since === undefined ? {} : { since } })

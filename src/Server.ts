@@ -37,8 +37,11 @@ import * as LimitsLayer from "./limits/LimitsLayer.ts"
 import * as Pages from "./system/Pages.ts"
 import * as SystemHttp from "./system/SystemHttp.ts"
 import * as TasksHttp from "./tasks/TasksHttp.ts"
+import { DatedWrites } from "./tasks/DatedWrites.ts"
 import { DatesRepo } from "./tasks/DatesRepo.ts"
+import { Reminders } from "./tasks/Reminders.ts"
 import { Statistics } from "./tasks/Statistics.ts"
+import { TaskOccurrences } from "./tasks/TaskOccurrences.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import { TasksRepo } from "./tasks/TasksRepo.ts"
 import * as Workers from "./workers/Workers.ts"
@@ -57,9 +60,17 @@ const auth = Layer.mergeAll(Accounts.layer, Exports.layer).pipe(
   ])
 )
 
-const tasks = Layer.mergeAll(Tasks.layer, Statistics.layer).pipe(
-  Layer.provide([TasksRepo.layer, DatesRepo.layer]),
+const dated = DatedWrites.layer.pipe(
+  Layer.provideMerge([TasksRepo.layer, DatesRepo.layer]),
   Layer.provide(Writes.layer)
+)
+
+const tasks = Layer.mergeAll(Tasks.layer, Statistics.layer, TaskOccurrences.layer, Reminders.layer)
+
+const workers = Workers.layer.pipe(
+  Layer.provide(Reminders.layer),
+  Layer.provide(dated),
+  Layer.provide(WakeUps.layer)
 )
 
 const changes = Changes.layer.pipe(Layer.provide(ChangesRepo.layer))
@@ -70,6 +81,7 @@ const endpoints = HttpApiBuilder.layer(Api).pipe(
   Layer.provide([LimitsLayer.layer, RequestsLayer.layer]),
   Layer.provide([tasks, changes]),
   Layer.provide(auth),
+  Layer.provide(dated),
   Layer.provide([Cursors.layer, Limits.layer]),
   Layer.provide([Keys.layer, WakeUps.layer])
 )
@@ -85,7 +97,7 @@ const listening = Layer.effectDiscard(Effect.gen(function* () {
 export const layer = Layer.mergeAll(drainFirst, listening).pipe(
   Layer.provide(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
   Layer.provideMerge(NodeServer.layer),
-  Layer.provideMerge(Workers.layer),
+  Layer.provideMerge(workers),
   Layer.provide(Migrations.layer),
   Layer.provide(Draining.layer)
 )

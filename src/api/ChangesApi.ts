@@ -2,10 +2,10 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { closed } from "../domain/Closed.ts"
-import { Task } from "../domain/Task.ts"
+import { ChangedTask } from "../domain/Task.ts"
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
-import { Cursor, limitParameter, wholeNumber } from "./Pagination.ts"
+import { Cursor, integerParameter, wholeNumber } from "./Pagination.ts"
 import { CursorExpired, InvalidCursor } from "./Problems.ts"
 import { UserLimit } from "./RateLimits.ts"
 import { NoQuery } from "./Requests.ts"
@@ -18,7 +18,7 @@ export type ChangesQuery = typeof ChangesQuery.Type
 
 /** Changes in the order of their versions, and where the next read goes on. */
 export const ChangesPage = Schema.Struct({
-  changes: Schema.Array(Task),
+  changes: Schema.Array(ChangedTask),
   cursor: Schema.String.annotate({ description: "`since` of the next read; worth keeping also when nothing changed" }),
   has_more: Schema.Boolean
 }).annotate({ identifier: "ChangesPage" })
@@ -29,7 +29,7 @@ export const ChangeEvent = Schema.Union([
   Schema.Struct({
     event: Schema.tag("change"),
     id: Schema.optional(Schema.String),
-    data: Schema.fromJsonString(Task).annotate({ identifier: "TaskText", description: "a task, as JSON" })
+    data: Schema.fromJsonString(ChangedTask).annotate({ identifier: "TaskText", description: "a task, as JSON" })
   }),
   Schema.Struct({
     event: Schema.tag("resync"),
@@ -45,7 +45,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => ({
     query: ChangesQuery,
     success: ChangesPage,
     error: [InvalidCursor, CursorExpired]
-  }).annotateMerge(limitParameter(500, 100)).annotateMerge(OpenApi.annotations({
+  }).annotateMerge(integerParameter("limit", 1, 500, 100)).annotateMerge(OpenApi.annotations({
     summary: "Read what changed",
     description: "Each task that changed after the cursor `since`, once, in its latest state, in the order of " +
       "`version`; a deleted one has `deleted_at`. Without `since`: every live task."

@@ -15,14 +15,14 @@ export const wholeNumber = (minimum: number, maximum: number) =>
 export const Limit = wholeNumber(1, 100)
 export const defaultLimit = 50
 
-/** Documents `limit` as the number that is meant; derived from its schema it is the text of one. */
-export const limitParameter = (maximum: number, byDefault: number) =>
+/** Documents a parameter as the whole number that is meant; derived from its schema it is the text of one. */
+export const integerParameter = (name: string, minimum: number, maximum: number, byDefault: number) =>
   OpenApi.annotations({
     transform: (operation) => ({
       ...operation,
       parameters: operation["parameters"].map((parameter: { readonly name: string }) =>
-        parameter.name === "limit"
-          ? { ...parameter, schema: { type: "integer", minimum: 1, maximum, default: byDefault } }
+        parameter.name === name
+          ? { ...parameter, schema: { type: "integer", minimum, maximum, default: byDefault } }
           : parameter
       )
     })

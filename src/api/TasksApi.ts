@@ -6,7 +6,7 @@ import { SentCompletion, SentTaskId, Task, TaskCreate, TaskPatch, TaskReplace, T
 import { text } from "../domain/Text.ts"
 import { Authorization, NotReserved, OwnPath } from "./Authorization.ts"
 import { idempotencyKey, Idempotent } from "./Idempotency.ts"
-import { defaultLimit, limitParameter, LinkHeader, TotalCountHeader } from "./Pagination.ts"
+import { defaultLimit, integerParameter, LinkHeader, TotalCountHeader } from "./Pagination.ts"
 import {
   IdReused,
   IfMatchRequired,
@@ -29,6 +29,15 @@ import {
   BulkDeletion,
   manyTime
 } from "./TaskBulk.ts"
+import {
+  defaultNext,
+  DueReminder,
+  mostNext,
+  mostReminders,
+  Occurrences,
+  OccurrencesQuery,
+  RemindersQuery
+} from "./TaskDates.ts"
 import { TaskStatistics } from "./TaskStatistics.ts"
 import { BodyLimit, bodyOptional, FormedHeaders, Message, NoQuery, RequestBody, TimeLimit } from "./Requests.ts"
 
@@ -99,7 +108,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
         "x-total-count": Schema.optionalKey(TotalCountHeader)
       }),
       error: InvalidCursor
-    }).annotateMerge(limitParameter(100, defaultLimit)).annotateMerge(
+    }).annotateMerge(integerParameter("limit", 1, 100, defaultLimit)).annotateMerge(
       summary("List tasks", "Newest first, in pages; `Link` carries the next one.")
     ),
     create: HttpApiEndpoint.post("create", "/", {
@@ -155,6 +164,22 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
       .annotate(TimeLimit, manyTime).annotateMerge(
         summary("Count tasks", "Of live tasks; days are those of the user's time zone.")
       ),
+    reminders: HttpApiEndpoint.get("reminders", "/reminders", {
+      params: scope,
+      query: RemindersQuery,
+      success: Schema.Array(DueReminder)
+    }).annotateMerge(summary(
+      "List reminders",
+      `In the order of their times: those that were delivered, and those that will be. At most ${mostReminders}.`
+    )),
+    occurrences: HttpApiEndpoint.get("occurrences", "/:id/occurrences", {
+      params: one,
+      query: OccurrencesQuery,
+      success: Occurrences,
+      error: NotFound
+    }).annotateMerge(integerParameter("next", 0, mostNext, defaultNext)).annotateMerge(
+      summary("List the occurrences of a task that recurs", "What was completed, and what comes after the current one.")
+    ),
     bulkComplete: HttpApiEndpoint.post("bulkComplete", "/bulk/complete", {
       params: scope,
       query: NoQuery,
@@ -196,6 +221,7 @@ const canonical = shared({})
 export class TasksApi extends HttpApiGroup.make("tasks").add(
   canonical.list,
   canonical.stats,
+  canonical.reminders,
   canonical.create,
   canonical.get,
   HttpApiEndpoint.put("put", "/:id", {
@@ -214,6 +240,7 @@ export class TasksApi extends HttpApiGroup.make("tasks").add(
       summary("Delete a task", "It can be restored for 30 days.")
     ),
   canonical.complete,
+  canonical.occurrences,
   canonical.restore,
   canonical.bulkComplete,
   canonical.bulkDelete,
@@ -228,6 +255,7 @@ const scoped = shared(scope)
 export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
   scoped.list,
   scoped.stats,
+  scoped.reminders,
   scoped.create,
   scoped.get,
   HttpApiEndpoint.put("put", "/:id", {
@@ -249,6 +277,7 @@ export class UserTasksApi extends HttpApiGroup.make("userTasks").add(
     summary("Delete a task", "It can be restored for 30 days.")
   ),
   scoped.complete,
+  scoped.occurrences,
   scoped.restore,
   scoped.bulkComplete,
   scoped.bulkDelete,

@@ -22,6 +22,7 @@ import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
 import { transaction } from "../database/Transaction.ts"
 import { toTheEnd } from "../database/ToTheEnd.ts"
 import { Limits } from "../limits/Limits.ts"
+import { DatedWrites } from "../tasks/DatedWrites.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { type PasswordHash, Passwords } from "./Passwords.ts"
 import { Sessions } from "./Sessions.ts"
@@ -107,6 +108,7 @@ export class Accounts extends Context.Service<Accounts, {
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const users = yield* UsersRepo
+      const tasks = yield* DatedWrites
       const sessions = yield* Sessions
       const sessionsRepo = yield* SessionsRepo
       const passwords = yield* Passwords
@@ -195,7 +197,10 @@ export class Accounts extends Context.Service<Accounts, {
         ),
         get,
         update: Effect.fn("Accounts.update")(function* (id, patch) {
-          return (yield* users.update(id, patch)) ?? (yield* new TokenInvalid())
+          const updated = patch.time_zone === undefined
+            ? users.update(id, patch)
+            : tasks.changingUser(id, users.update(id, patch))
+          return (yield* updated) ?? (yield* new TokenInvalid())
         }),
         changePassword: retrying(
           Effect.fn("Accounts.changePassword")(function* (

@@ -9,9 +9,9 @@ import { SqlClient, type Statement } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
 import { Overloaded, TokenInvalid } from "../api/Problems.ts"
 import { transaction } from "../database/Transaction.ts"
-import { Task } from "../domain/Task.ts"
+import { ChangedTask } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
-import { taskColumns, type TaskRow, toTask } from "../tasks/TaskRow.ts"
+import { changedColumns, type ChangedRow, toChangedTask } from "../tasks/TaskRow.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { UsersRepo } from "./UsersRepo.ts"
 
@@ -35,7 +35,7 @@ export interface ExportFile {
 /** Instants are written as JSON writes a date, which is how the contract shows them. */
 const encodeRow = (row: object) => JSON.stringify(row)
 
-const encodeTask = Schema.encodeSync(Schema.fromJsonString(Task))
+const encodeTask = Schema.encodeSync(Schema.fromJsonString(ChangedTask))
 
 /** A file without a name: whatever ends this process, nothing of the user is left. */
 const temporaryFile = Effect.acquireRelease(
@@ -138,14 +138,14 @@ export class Exports extends Context.Service<Exports, {
         yield* writeRows(
           file,
           "tasks",
-          sql<TaskRow>`select ${sql.literal(taskColumns)} from tasks where user_id = ${id} order by id`,
-          (row) => encodeTask(toTask(row))
+          sql<ChangedRow>`select ${sql.literal(changedColumns)} from tasks where user_id = ${id} order by id`,
+          (row) => encodeTask(toChangedTask(row))
         )
         yield* writeRows(
           file,
           "task_occurrences",
           sql`
-          select task_id, version, occurrence::text, due_at, completed_at
+          select task_id, version, occurrence::text, due_at, completed_at, series_start::text, series_number
           from task_occurrences where user_id = ${id} order by task_id, version`,
           encodeRow
         )

@@ -5,7 +5,7 @@ import type { ChangesPage } from "../api/ChangesApi.ts"
 import { CursorExpired, type InvalidCursor, TokenInvalid } from "../api/Problems.ts"
 import { Sessions } from "../auth/Sessions.ts"
 import { classify } from "../database/Failures.ts"
-import { Task } from "../domain/Task.ts"
+import { ChangedTask } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Draining } from "../http/Draining.ts"
@@ -27,7 +27,7 @@ const patience = 60_000
 const promptness = 400
 
 const feedPosition = Schema.fromJsonString(Schema.Tuple([Schema.Int, Schema.Int]))
-const encodeTask = Schema.encodeSync(Schema.fromJsonString(Task))
+const encodeTask = Schema.encodeSync(Schema.fromJsonString(ChangedTask))
 
 /**
  * This reader has to begin again: tombstones are gone of tasks that it may have, deleted after where it is, or it comes

@@ -1,9 +1,9 @@
 /** The feed of a user's changes: their tasks, in the order of their versions. */
 import { Context, Effect, Layer } from "effect"
 import { Reads } from "../database/Reads.ts"
-import type { Task } from "../domain/Task.ts"
+import type { ChangedTask } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
-import { taskColumns, type TaskRow, toTask } from "../tasks/TaskRow.ts"
+import { changedColumns, type ChangedRow, toChangedTask } from "../tasks/TaskRow.ts"
 
 /** How far a reader is: it has every change up to `version`, and never had a task that was deleted up to `floor`. */
 export interface FeedPosition {
@@ -17,7 +17,7 @@ export interface Feed {
   readonly lastVersion: number
   /** the newest version whose tombstone is gone */
   readonly purgedVersion: number
-  readonly tasks: ReadonlyArray<Task>
+  readonly tasks: ReadonlyArray<ChangedTask>
 }
 
 export class ChangesRepo extends Context.Service<ChangesRepo, {
@@ -35,9 +35,9 @@ export class ChangesRepo extends Context.Service<ChangesRepo, {
     ChangesRepo,
     Effect.gen(function* () {
       const sql = yield* Reads
-      const columns = sql.literal(taskColumns)
+      const columns = sql.literal(changedColumns)
 
-      interface FeedRow extends TaskRow {
+      interface FeedRow extends ChangedRow {
         readonly last_version: number
         readonly purged_version: number
         /** null in the one row of a user without a change */
@@ -60,7 +60,7 @@ export class ChangesRepo extends Context.Service<ChangesRepo, {
               rows[0] && {
                 lastVersion: rows[0].last_version,
                 purgedVersion: rows[0].purged_version,
-                tasks: rows.filter(({ feed_version }) => feed_version !== null).map(toTask)
+                tasks: rows.filter(({ feed_version }) => feed_version !== null).map(toChangedTask)
               }
             ),
             Effect.orDie

@@ -124,7 +124,7 @@ export const changed = (before: TaskDates, sent: SentDates, userZone: string): R
   if (isSame) return Result.succeed(after)
   try {
     // whoever sets a rule is told at once that it can't be followed, not when the task is completed
-    advanced({ ...after, recurrence: { ...after.recurrence, missed: "each" } }, 0, userZone)
+    next({ ...after, recurrence: { ...after.recurrence, missed: "each" } }, 0, userZone)
     return Result.succeed(after)
   } catch (error) {
     if (!(error instanceof TooRare)) throw error
@@ -133,14 +133,14 @@ export const changed = (before: TaskDates, sent: SentDates, userZone: string): R
 }
 
 /** The dates at the occurrence after the current one; undefined where that was the last. Throws `TooRare`. */
-export const advanced = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
+const next = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
   const { due, recurrence } = dates
   if (due === null || recurrence === null) return undefined
   const { place, ...rule } = recurrence
-  const next = following({ due, recurrence: rule, ...place, userZone }, completedAt)
-  return next && {
-    due: next.due,
-    recurrence: { ...rule, place: { start: next.start, number: next.number } },
+  const occurrence = following({ due, recurrence: rule, ...place, userZone }, completedAt)
+  return occurrence && {
+    due: occurrence.due,
+    recurrence: { ...rule, place: { start: occurrence.start, number: occurrence.number } },
     // those that move with the due date are to be delivered again
     reminders: dates.reminders.map((reminder) =>
       reminder.before === undefined ? reminder : { before: reminder.before, delivered_at: null }
@@ -148,11 +148,46 @@ export const advanced = (dates: TaskDates, completedAt: Instant, userZone: strin
   }
 }
 
-/** When the next reminder is to be delivered. */
-export const remindAt = ({ due, reminders }: TaskDates, userZone: string): Instant | undefined =>
-  reminders.flatMap((reminder) =>
-    reminder.delivered_at === null ? reminderAt(sentOf(reminder), due ?? undefined, userZone) ?? [] : []
-  ).sort((a, b) => a - b)[0]
+/** The dates at the occurrence after the current one; undefined where that was the last that can be found. */
+export const advanced = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
+  try {
+    return next(dates, completedAt, userZone)
+  } catch (error) {
+    if (error instanceof TooRare) return undefined
+    throw error
+  }
+}
+
+/** What comes after the current occurrence, at most so many: each completed in time, a late one now. */
+export const upcoming = function* (dates: TaskDates, now: Instant, userZone: string, most: number): Generator<Due> {
+  let current = dates
+  for (let i = 0; i < most && current.due !== null; i++) {
+    const { due } = current
+    // a whole day is over when its instant comes
+    const onTime = dueAt(due, userZone) - (due.time === undefined ? 1 : 0)
+    const after = advanced(current, Math.max(now, onTime), userZone)
+    if (after === undefined || after.due === null) return
+    yield after.due
+    current = after
+  }
+}
+
+/** When each reminder is to be delivered; null where it is relative and nothing is due. */
+export const reminderTimes = ({ due, reminders }: TaskDates, userZone: string): ReadonlyArray<Instant | null> =>
+  reminders.map((reminder) => reminderAt(sentOf(reminder), due ?? undefined, userZone) ?? null)
+
+/** The reminders, of which those whose time has come are delivered now. */
+export const delivered = (dates: TaskDates, now: Instant, userZone: string): TaskDates => {
+  const times = reminderTimes(dates, userZone)
+  return {
+    ...dates,
+    reminders: dates.reminders.map((reminder, i) =>
+      reminder.delivered_at === null && times[i] !== null && times[i]! <= now
+        ? { ...reminder, delivered_at: new Date(now).toISOString() }
+        : reminder
+    )
+  }
+}
 
 /** The instant that is due. */
 export const dueAtOf = ({ due }: TaskDates, userZone: string): Instant | undefined =>

@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { Instant } from "./Instant.ts"
 import { SessionId } from "./Session.ts"
-import { Task, TaskId } from "./Task.ts"
+import { ChangedTask, TaskId } from "./Task.ts"
 import { User } from "./User.ts"
 
 /** A session as it is stored, live or ended, without what its refresh tokens are made with. */
@@ -29,7 +29,9 @@ export const StoredOccurrence = Schema.Struct({
   version: Schema.Int,
   occurrence: Schema.String.annotate({ format: "date" }),
   due_at: Instant,
-  completed_at: Instant
+  completed_at: Instant,
+  series_start: Schema.String.annotate({ format: "date", description: "the due date that the series began with" }),
+  series_number: Schema.Int.annotate({ description: "of the occurrence in its series, from 1" })
 })
 
 /** The answer that is kept for a retry with an `Idempotency-Key`. */
@@ -48,7 +50,7 @@ export const Export = Schema.Struct({
   identities: Schema.Array(StoredIdentity),
   sessions: Schema.Array(StoredSession),
   sequence: Schema.Struct({ last_version: Schema.Int, purged_version: Schema.Int }),
-  tasks: Schema.Array(Task),
+  tasks: Schema.Array(ChangedTask),
   task_occurrences: Schema.Array(StoredOccurrence),
   idempotency_keys: Schema.Array(StoredAnswer)
 }).annotate({ identifier: "Export" })

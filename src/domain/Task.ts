@@ -65,6 +65,7 @@ export const ChangedTask = Schema.Struct({
   updated_at: Instant,
   deleted_at: Schema.NullOr(Instant)
 }).annotate({ identifier: "ChangedTask" })
+export type ChangedTask = typeof ChangedTask.Type
 
 /** A task as it is shown: what is only true for now is not told by changes. */
 export const Task = Schema.Struct({

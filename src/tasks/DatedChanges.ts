@@ -6,7 +6,7 @@ import { advanced, changed, type TaskDates } from "../dates/TaskDates.ts"
 import type { LocalDate } from "../domain/Due.ts"
 import type { TaskChange } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
-import type { Completed, DatedTask, DatesRepo } from "./DatesRepo.ts"
+import type { Completed, DatedTask, DatesRepo, Moment } from "./DatesRepo.ts"
 
 /** What `/complete` says; the member `completed` of other writes never takes a completion of a recurring task back. */
 export interface Completion {
@@ -15,15 +15,20 @@ export interface Completion {
   readonly occurrence?: LocalDate
 }
 
-/** What is to be written of a task; `asIs`: nothing, because it was done before. */
+/** What a change can fail with, once it is known what is stored. */
+export type DatesProblem = ValidationFailed | OccurrenceMismatch
+
+/** A line of the ledger, before the write has its version. */
+export type LedgerEntry = Omit<Completed, "version" | "id">
+
+/** What is to be written of a task; `asIs`: nothing, because it is so already. */
 export type Outcome =
   | { readonly asIs: true }
   | {
     readonly asIs: false
     readonly dates: TaskDates
     readonly completed: boolean
-    /** for the ledger, with the version of the write */
-    readonly completedOccurrence: Omit<Completed, "version" | "id"> | undefined
+    readonly completedOccurrence: LedgerEntry | undefined
   }
 
 const isOfDates = ({ due, recurrence, reminders }: TaskChange) =>
@@ -50,11 +55,11 @@ const back = (dates: TaskDates, { occurrence, place }: Completed, now: number, u
 /** To be run in the transaction of the write, after `lock`. */
 export const outcomeOf = Effect.fnUntraced(function* (
   repo: DatesRepo["Service"],
-  { now, userId, userZone }: { readonly now: number; readonly userId: UserId; readonly userZone: string },
+  { now, userId, userZone }: Moment & { readonly userId: UserId },
   task: DatedTask,
   members: TaskChange,
   completion: Completion | undefined
-): Effect.fn.Return<Outcome, ValidationFailed | OccurrenceMismatch> {
+): Effect.fn.Return<Outcome, DatesProblem> {
   if (completion?.occurrence !== undefined && completion.occurrence !== task.dates.due?.date) {
     if (completion.completed && (yield* repo.isCompleted(userId, task.id, completion.occurrence))) return { asIs: true }
     return yield* new OccurrenceMismatch()
@@ -84,7 +89,8 @@ export const outcomeOf = Effect.fnUntraced(function* (
   }
   if (completion?.completed === false) {
     const newest = yield* repo.takeNewest(userId, task.id)
-    return newest === undefined ? plain(false) : {
+    if (newest === undefined) return task.completed ? plain(false) : { asIs: true }
+    return {
       asIs: false,
       dates: task.completed ? dates : back(dates, newest, now, userZone),
       completed: false,

@@ -1,13 +1,14 @@
 /** The dates of tasks as they are stored, and the ledger of what was completed of those that recur. */
 import { Context, Effect, Layer } from "effect"
-import { SqlClient } from "effect/sql"
-import { dueAtOf, remindAt, type TaskDates } from "../dates/TaskDates.ts"
+import { SqlClient, type Statement } from "effect/sql"
+import { dueAtOf, reminderTimes, type TaskDates } from "../dates/TaskDates.ts"
+import type { Occurrences } from "../api/TaskDates.ts"
 import { Reads } from "../database/Reads.ts"
 import type { LocalDate } from "../domain/Due.ts"
 import type { Recurrence } from "../domain/Recurrence.ts"
 import { TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
-import { live } from "./TaskList.ts"
+import { live, restorable } from "./TaskList.ts"
 import { type TaskRow, toDue } from "./TaskRow.ts"
 
 /** A task as far as its dates go. */
@@ -40,13 +41,13 @@ const toDated = (row: DatedRow): DatedTask => {
   }
 }
 
-const instant = (milliseconds: number | undefined): string | null =>
-  milliseconds === undefined ? null : new Date(milliseconds).toISOString()
+const instant = (milliseconds: number | null | undefined): string | null =>
+  typeof milliseconds === "number" ? new Date(milliseconds).toISOString() : null
 
 /** Dates as columns of a table of values, which have `new_` before the names of the task's own. */
 export const dateColumns = `, has_dates boolean, new_due_date date, new_due_time text, new_due_zone text,
   new_due_at timestamptz, new_recurrence jsonb, new_series_start date, new_series_number integer, new_reminders jsonb,
-  new_remind_at timestamptz`
+  new_reminder_times timestamptz[], new_remind_at timestamptz, new_last_reminder_at timestamptz`
 
 export const dateNames = [
   "due_date",
@@ -57,7 +58,9 @@ export const dateNames = [
   "series_start",
   "series_number",
   "reminders",
-  "remind_at"
+  "reminder_times",
+  "remind_at",
+  "last_reminder_at"
 ] as const
 
 /** The values of those columns; where `dates` is absent, `has_dates` says that they are not to be written. */
@@ -65,6 +68,9 @@ export const dateValues = (dates: TaskDates | undefined, userZone: string): obje
   if (dates === undefined) return { has_dates: false }
   const { due, recurrence, reminders } = dates
   const { place, ...rule } = recurrence ?? { place: undefined }
+  const times = reminderTimes(dates, userZone)
+  const known = times.filter((time) => time !== null)
+  const open = times.flatMap((time, i) => time === null || reminders[i]!.delivered_at !== null ? [] : time)
   return {
     has_dates: true,
     new_due_date: due?.date,
@@ -75,8 +81,18 @@ export const dateValues = (dates: TaskDates | undefined, userZone: string): obje
     new_series_start: place?.start,
     new_series_number: place?.number,
     new_reminders: reminders,
-    new_remind_at: instant(remindAt(dates, userZone))
+    new_reminder_times: times.map(instant),
+    new_remind_at: open.length === 0 ? null : instant(Math.min(...open)),
+    new_last_reminder_at: known.length === 0 ? null : instant(Math.max(...known))
   }
+}
+
+/** What computing a user's dates depends on, beside them. */
+export interface Moment {
+  /** the zone whose days the owner means */
+  readonly userZone: string
+  /** by the database's clock, in milliseconds since 1970: instances have to agree */
+  readonly now: number
 }
 
 /** One line of the ledger. */
@@ -89,17 +105,30 @@ export interface Completed {
 
 export class DatesRepo extends Context.Service<DatesRepo, {
   /**
-   * Puts what follows in the transaction behind every other write of the user, and gives back the user's time zone;
-   * undefined where there is no such user any more.
+   * Puts what follows in the transaction behind every other write of the user. Undefined where there is no such user
+   * any more, and, for who would rather come again than wait, while another write of the user is under way.
    */
-  readonly lock: (userId: UserId) => Effect.Effect<string | undefined>
-  /** The zone whose days the owner means; undefined where there is no such owner any more. */
-  readonly timeZone: (userId: UserId) => Effect.Effect<string | undefined>
-  /** Those that are live. */
-  readonly find: (userId: UserId, ids: ReadonlyArray<TaskId>) => Effect.Effect<ReadonlyMap<TaskId, DatedTask>>
+  readonly lock: (userId: UserId, whenTaken?: "wait" | "skip") => Effect.Effect<Moment | undefined>
+  /** Undefined where there is no such user any more. */
+  readonly moment: (userId: UserId) => Effect.Effect<Moment | undefined>
+  readonly find: (
+    userId: UserId,
+    ids: ReadonlyArray<TaskId>,
+    which: "live" | "restorable"
+  ) => Effect.Effect<ReadonlyMap<TaskId, DatedTask>>
+  /** Open tasks whose dates are those of the user's zone, in the order of their ids. */
+  readonly findInUserZone: (
+    userId: UserId,
+    after: TaskId | undefined,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<DatedTask>>
+  /** Open tasks with a reminder whose time has come. */
+  readonly findReminding: (userId: UserId, limit: number) => Effect.Effect<ReadonlyArray<DatedTask>>
   readonly isCompleted: (userId: UserId, id: TaskId, occurrence: LocalDate) => Effect.Effect<boolean>
   /** Writes the ledger: `due_at` and `completed_at` are those of the task before and after its write. */
   readonly add: (userId: UserId, completed: Completed, dueAt: number) => Effect.Effect<void>
+  /** The last lines of a task, oldest first. */
+  readonly ledger: (userId: UserId, id: TaskId, most: number) => Effect.Effect<Occurrences["past"]>
   /** Takes the newest line of a task out of the ledger. */
   readonly takeNewest: (userId: UserId, id: TaskId) => Effect.Effect<Completed | undefined>
 }>()("tasks-api/tasks/DatesRepo") {
@@ -108,27 +137,48 @@ export class DatesRepo extends Context.Service<DatesRepo, {
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const reads = yield* Reads
+
+      const moment = (client: Reads["Service"], userId: UserId): Effect.Effect<Moment | undefined> =>
+        client<{ readonly time_zone: string; readonly now: Date }>`
+        select time_zone, clock_timestamp() as now from users where id = ${userId}`.pipe(
+          Effect.map(([row]) => row && { userZone: row.time_zone, now: row.now.getTime() }),
+          Effect.orDie
+        )
+
+      const dated = (userId: UserId, condition: Statement.Fragment): Effect.Effect<ReadonlyArray<DatedTask>> =>
+        sql<DatedRow>`
+        select id, version, completed, due_date::text as due_date, due_time, due_zone, recurrence,
+          series_start::text as series_start, series_number, reminders
+        from tasks where user_id = ${userId} and ${condition}`.pipe(
+          Effect.map((rows) => rows.map(toDated)),
+          Effect.orDie
+        )
+
+      const open = sql.literal(`${live} and completed_at is null`)
+
       return DatesRepo.of({
-        lock: (userId) =>
-          sql`select 1 from user_sequences where user_id = ${userId} for update`.pipe(
-            // a statement of its own: one that waited still sees what was there before the wait
-            Effect.andThen(sql<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`),
-            Effect.map(([row]) => row?.time_zone),
-            Effect.orDie
+        lock: Effect.fnUntraced(function* (userId, whenTaken = "wait") {
+          const skip = sql.literal(whenTaken === "skip" ? " skip locked" : "")
+          const locked = yield* Effect.orDie(
+            sql`select 1 from user_sequences where user_id = ${userId} for update${skip}`
+          )
+          // a statement of its own: one that waited still sees what was there before the wait
+          return locked.length === 0 ? undefined : yield* moment(sql, userId)
+        }),
+        moment: (userId) => moment(reads, userId),
+        find: (userId, ids, which) =>
+          Effect.map(
+            dated(userId, sql`id = any(${ids}::uuid[]) and ${sql.literal(which === "live" ? live : restorable)}`),
+            (tasks) => new Map(tasks.map((task) => [task.id, task]))
           ),
-        timeZone: (userId) =>
-          reads<{ readonly time_zone: string }>`select time_zone from users where id = ${userId}`.pipe(
-            Effect.map(([row]) => row?.time_zone),
-            Effect.orDie
+        findInUserZone: (userId, after, limit) =>
+          dated(
+            userId,
+            sql`${open} and due_date is not null and due_zone is null
+            and (${after ?? null}::uuid is null or id > ${after ?? null}::uuid) order by id limit ${limit}`
           ),
-        find: (userId, ids) =>
-          sql<DatedRow>`
-          select id, version, completed, due_date::text as due_date, due_time, due_zone, recurrence,
-            series_start::text as series_start, series_number, reminders
-          from tasks where user_id = ${userId} and id = any(${ids}::uuid[]) and ${sql.literal(live)}`.pipe(
-            Effect.map((rows) => new Map(rows.map(toDated).map((task) => [task.id, task]))),
-            Effect.orDie
-          ),
+        findReminding: (userId, limit) =>
+          dated(userId, sql`${open} and remind_at <= now() order by remind_at limit ${limit}`),
         isCompleted: (userId, id, occurrence) =>
           sql`
           select 1 from task_occurrences
@@ -143,6 +193,19 @@ export class DatesRepo extends Context.Service<DatesRepo, {
             ${place.start}::text::date, ${place.number}
           from tasks where user_id = ${userId} and id = ${id} and version = ${version}`.pipe(
             Effect.asVoid,
+            Effect.orDie
+          ),
+        ledger: (userId, id, most) =>
+          sql<{ readonly occurrence: LocalDate; readonly due_at: Date; readonly completed_at: Date }>`
+          select occurrence::text as occurrence, due_at, completed_at from task_occurrences
+          where user_id = ${userId} and task_id = ${id} order by version desc limit ${most}`.pipe(
+            Effect.map((rows) =>
+              rows.toReversed().map(({ completed_at, due_at, occurrence }) => ({
+                occurrence,
+                due_at: due_at.toISOString(),
+                completed_at: completed_at.toISOString()
+              }))
+            ),
             Effect.orDie
           ),
         takeNewest: (userId, id) =>

@@ -1,5 +1,5 @@
 /** What a user's tasks are like, in numbers. */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { TokenInvalid } from "../api/Problems.ts"
 import type { TaskStatistics } from "../api/TaskStatistics.ts"
@@ -36,6 +36,8 @@ export class Statistics extends Context.Service<Statistics, {
       /** `starts` are those of the days and of the day after them; `by_day` tells of a day by its place from 0. */
       const count = (userId: UserId, zone: string, today: LocalDate, starts: ReadonlyArray<Date>) => {
         const mine = sql`user_id = ${userId} and ${sql.literal(live)}`
+        const isInDays = (column: string) =>
+          sql`${sql.literal(column)} >= ${starts[0]!} and ${sql.literal(column)} < ${starts.at(-1)!}`
         // the tasks are read once; of those that are alike in all that is counted, there are many
         return sql<{
           readonly by_priority: ReadonlyArray<{ readonly rank: number } & Counts> | null
@@ -58,8 +60,14 @@ export class Statistics extends Context.Service<Statistics, {
           (select json_agg(row) from (
             select json_build_object('day', day, 'count', count(*)) as row
             from (
-              select width_bucket(completed_at, ${starts}::timestamptz[]) - 1 as day from tasks
-              where ${mine} and completed_at >= ${starts[0]!} and completed_at < ${starts.at(-1)!}
+              select width_bucket(completed_at, ${starts}::timestamptz[]) - 1 as day from (
+                -- the last occurrence completes its task: at that moment both tell of it
+                select id, completed_at from tasks where ${mine} and ${isInDays("completed_at")}
+                union
+                select id, task_occurrences.completed_at
+                from task_occurrences join tasks on tasks.user_id = ${userId} and id = task_id and ${sql.literal(live)}
+                where task_occurrences.user_id = ${userId} and ${isInDays("task_occurrences.completed_at")}
+              ) as completions
             ) as days
             group by day
           ) as rows) as by_day,
@@ -80,10 +88,9 @@ export class Statistics extends Context.Service<Statistics, {
 
       return Statistics.of({
         of: Effect.fn("Statistics.of")(function* (userId) {
-          const zone = yield* dates.timeZone(userId)
           // without the user's row there is no user: deleted since the token was checked
-          if (zone === undefined) return yield* new TokenInvalid()
-          const days = lastDays(zone, yield* Clock.currentTimeMillis, dayCount)
+          const { now, userZone: zone } = (yield* dates.moment(userId)) ?? (yield* new TokenInvalid())
+          const days = lastDays(zone, now, dayCount)
           const { byDay, byRank, byTag, due_today, overdue } = yield* count(
             userId,
             zone,

@@ -2,19 +2,21 @@
 import type { Due, LocalDate } from "../domain/Due.ts"
 import type { Recurrence } from "../domain/Recurrence.ts"
 import type { Reminder } from "../domain/Reminder.ts"
-import { priorities, type Task, TaskId } from "../domain/Task.ts"
+import { type ChangedTask, priorities, type Task, TaskId } from "../domain/Task.ts"
 import { UserId } from "../domain/User.ts"
 
 /** Whether a task is open, and its time has come. */
 export const overdue = "coalesce(completed_at is null and due_at <= now(), false)"
 
-/** The columns of a TaskRow. A date is text: the driver would make an instant of it. */
-export const taskColumns =
+/** The columns of a ChangedRow. A date is text: the driver would make an instant of it. */
+export const changedColumns =
   `id, user_id, title, description, completed_at, priority, tags, version, created_at, updated_at,
-  deleted_at, due_date::text as due_date, due_time, due_zone, due_at, recurrence, reminders,
-  ${overdue} as overdue`
+  deleted_at, due_date::text as due_date, due_time, due_zone, due_at, recurrence, reminders`
 
-export interface TaskRow {
+/** The columns of a TaskRow. */
+export const taskColumns = `${changedColumns}, ${overdue} as overdue`
+
+export interface ChangedRow {
   readonly id: string
   readonly user_id: string
   readonly title: string
@@ -32,6 +34,9 @@ export interface TaskRow {
   readonly due_at: Date | null
   readonly recurrence: Recurrence | null
   readonly reminders: ReadonlyArray<Reminder>
+}
+
+export interface TaskRow extends ChangedRow {
   readonly overdue: boolean
 }
 
@@ -42,7 +47,7 @@ export const toDue = (row: Pick<TaskRow, "due_date" | "due_time" | "due_zone">):
     ...(row.due_zone !== null && { time_zone: row.due_zone })
   }
 
-export const toTask = (row: TaskRow): Task => ({
+export const toChangedTask = (row: ChangedRow): ChangedTask => ({
   id: TaskId.make(row.id, { disableChecks: true }),
   user_id: UserId.make(row.user_id, { disableChecks: true }),
   title: row.title,
@@ -53,7 +58,6 @@ export const toTask = (row: TaskRow): Task => ({
   tags: row.tags,
   due: toDue(row),
   due_at: row.due_at?.toISOString() ?? null,
-  overdue: row.overdue,
   recurrence: row.recurrence,
   reminders: row.reminders,
   version: row.version,
@@ -61,3 +65,5 @@ export const toTask = (row: TaskRow): Task => ({
   updated_at: row.updated_at.toISOString(),
   deleted_at: row.deleted_at?.toISOString() ?? null
 })
+
+export const toTask = (row: TaskRow): Task => ({ ...toChangedTask(row), overdue: row.overdue })

@@ -1,6 +1,6 @@
 /** What can be done with tasks, whichever path a request came by. */
 import { createHash } from "node:crypto"
-import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
+import { Context, Effect, Layer, Result, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import { defaultLimit } from "../api/Pagination.ts"
@@ -9,10 +9,9 @@ import {
   IfMatchRequired,
   InvalidCursor,
   NotFound,
-  type OccurrenceMismatch,
   StaleVersion,
   TokenInvalid,
-  ValidationFailed
+  type ValidationFailed
 } from "../api/Problems.ts"
 import type { ListQuery } from "../api/TaskListQuery.ts"
 import {
@@ -25,12 +24,10 @@ import {
   type OperationResult
 } from "../api/TaskBulk.ts"
 import { transaction } from "../database/Transaction.ts"
-import { changed, dueAtOf, noDates } from "../dates/TaskDates.ts"
 import { entityTags } from "../domain/EntityTags.ts"
 import {
   defaults,
   fromPatch,
-  fromWhole,
   type SentCompletion,
   type Task,
   type TaskChange,
@@ -43,18 +40,16 @@ import { wordsOf } from "../domain/Words.ts"
 import { Cursors } from "../http/Cursors.ts"
 import { Settings } from "../Settings.ts"
 import { groupsOf } from "./BatchGroups.ts"
-import { type Completion, needsDates, outcomeOf } from "./DatedChanges.ts"
-import { type Completed, DatesRepo, dateValues } from "./DatesRepo.ts"
+import { type Completion, type DatesProblem, needsDates } from "./DatedChanges.ts"
+import { type Change, DatedWrites } from "./DatedWrites.ts"
+import { DatesRepo } from "./DatesRepo.ts"
 import type { Filter } from "./TaskList.ts"
-import { type NewTask, type Target, type TasksById, TasksRepo, type TaskWrite } from "./TasksRepo.ts"
+import { type NewTask, type Target, type TasksById, TasksRepo } from "./TasksRepo.ts"
 
 const listPosition = Schema.fromJsonString(Schema.Array(Schema.NullOr(Schema.String)))
 
 /** What a conditional write can fail with. */
 export type WriteProblem = NotFound | StaleVersion | IfMatchRequired
-
-/** What a change can fail with, once it is known what is stored. */
-export type DatesProblem = ValidationFailed | OccurrenceMismatch
 
 /** What a creation can fail with. */
 export type CreateProblem = IdReused | TokenInvalid | ValidationFailed
@@ -71,16 +66,14 @@ interface Precondition {
   readonly ifMatch: string | undefined
 }
 
-/** A change of one task, and what `/complete` says of it. */
-interface Change extends Precondition {
-  readonly members: TaskChange
-  readonly completion?: Completion | undefined
-}
+/** A change of one task, and the If-Match that it came with. */
+type ConditionalChange = Precondition & Omit<Change, "expected">
 
 /** What became of those that were there. */
 type Written<E = never> = ReadonlyMap<TaskId, Result.Result<Task, E>>
 
 const noTasks: TasksById = new Map()
+const noFaults: ReadonlyMap<TaskId, ValidationFailed> = new Map()
 
 const allWritten = (tasks: TasksById): Written => new Map([...tasks].map(([id, task]) => [id, Result.succeed(task)]))
 
@@ -134,6 +127,7 @@ export class Tasks extends Context.Service<Tasks, {
     Effect.gen(function* () {
       const repo = yield* TasksRepo
       const dates = yield* DatesRepo
+      const dated = yield* DatedWrites
       const cursors = yield* Cursors
       const { requireIfMatch } = yield* Settings
       const inTransaction = transaction(yield* SqlClient.SqlClient)
@@ -176,20 +170,9 @@ export class Tasks extends Context.Service<Tasks, {
           id: task.id ?? TaskId.make(SecureRandom.uuidV7Unsafe(), { disableChecks: true }),
           creationHash: task.id === undefined ? undefined : hashOf(task)
         }))
-        const faults = new Map<TaskId, ValidationFailed>()
-        const inserted = yield* tasks.some(hasDates)
-          ? inTransaction(Effect.gen(function* () {
-            const userZone = yield* dates.lock(userId)
-            if (userZone === undefined) return noTasks
-            const dated = tasks.flatMap((task): ReadonlyArray<NewTask> => {
-              const set = changed(noDates, fromWhole(task), userZone)
-              if (Result.isSuccess(set)) return [{ ...task, dates: dateValues(set.success, userZone) }]
-              faults.set(task.id, new ValidationFailed({ errors: [{ ...set.failure, code: "invalid_value" }] }))
-              return []
-            })
-            return dated.length === 0 ? noTasks : yield* repo.insert(userId, dated)
-          }))
-          : repo.insert(userId, tasks)
+        const { faults, inserted } = tasks.some(hasDates)
+          ? yield* dated.insert(userId, tasks)
+          : { faults: noFaults, inserted: yield* repo.insert(userId, tasks) }
         const left = tasks.filter(({ id }) => !inserted.has(id) && !faults.has(id))
         const found = left.length === 0 ? undefined : yield* repo.findCreated(userId, left)
         return tasks.map(({ id }) => {
@@ -204,53 +187,11 @@ export class Tasks extends Context.Service<Tasks, {
         })
       })
 
-      /** Changes that have to be computed from what is stored, behind the user's other writes. */
-      const datedUpdates = (
-        userId: UserId,
-        targets: ReadonlyArray<Change & Target>
-      ): Effect.Effect<Written<DatesProblem>> =>
-        inTransaction(Effect.gen(function* () {
-          const userZone = yield* dates.lock(userId)
-          if (userZone === undefined) return new Map()
-          const stored = yield* dates.find(userId, targets.map(({ id }) => id))
-          const now = yield* Clock.currentTimeMillis
-          const outcomes = new Map<TaskId, Result.Result<Task, DatesProblem>>()
-          const done: Array<TaskId> = []
-          const toWrite: Array<TaskWrite> = []
-          const ledger: Array<Omit<Completed, "version"> & { readonly dueAt: number }> = []
-          for (const { completion, expected, id, members } of targets) {
-            const task = stored.get(id)
-            if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
-            const outcome = yield* Effect.result(outcomeOf(dates, { now, userId, userZone }, task, members, completion))
-            if (Result.isFailure(outcome)) outcomes.set(id, Result.fail(outcome.failure))
-            else if (outcome.success.asIs) done.push(id)
-            else {
-              const { completed, completedOccurrence } = outcome.success
-              toWrite.push({
-                id,
-                expected,
-                members: { ...members, completed },
-                dates: dateValues(outcome.success.dates, userZone)
-              })
-              if (completedOccurrence !== undefined) {
-                ledger.push({ id, ...completedOccurrence, dueAt: dueAtOf(task.dates, userZone)! })
-              }
-            }
-          }
-          const written = toWrite.length === 0 ? noTasks : yield* repo.update(userId, toWrite)
-          for (const { dueAt, ...completed } of ledger) {
-            const task = written.get(completed.id)
-            if (task !== undefined) yield* dates.add(userId, { ...completed, version: task.version }, dueAt)
-          }
-          const asIs = done.length === 0 ? noTasks : yield* repo.find(userId, done, "live")
-          return new Map([...outcomes, ...allWritten(written), ...allWritten(asIs)])
-        }))
-
       /**
        * One statement for all that needs no look at what is stored. It leaves out tasks that recur where they are to be
        * completed or opened again.
        */
-      const updates = (userId: UserId, changes: ReadonlyArray<Change>) =>
+      const updates = (userId: UserId, changes: ReadonlyArray<ConditionalChange>) =>
         conditional(
           changes,
           (ids) => repo.find(userId, ids, "live"),
@@ -269,7 +210,11 @@ export class Tasks extends Context.Service<Tasks, {
                 members.completed !== undefined)
             )
             if (left.length === 0) return allWritten(written)
-            return new Map([...allWritten(written), ...yield* datedUpdates(userId, left)])
+            const changed = yield* dated.update(userId, left)
+            return new Map([
+              ...allWritten(written),
+              ...[...changed].map(([id, outcome]) => [id, Result.map(outcome, ({ task }) => task)] as const)
+            ])
           })
         )
 
@@ -286,7 +231,12 @@ export class Tasks extends Context.Service<Tasks, {
           changes,
           find,
           Effect.fnUntraced(function* (targets) {
-            const restored = yield* repo.restore(userId, targets)
+            const plain = yield* repo.restore(userId, targets)
+            if (plain.size === targets.length) return allWritten(plain)
+            const restored = new Map([
+              ...plain,
+              ...yield* dated.restore(userId, targets.filter(({ id }) => !plain.has(id)))
+            ])
             const left = targets.filter(({ id }) => !restored.has(id))
             if (left.length === 0) return allWritten(restored)
             const found = yield* find(left.map(({ id }) => id))
@@ -315,7 +265,7 @@ export class Tasks extends Context.Service<Tasks, {
         deleted: 200 | 204
       ): Effect.fn.Return<ReadonlyArray<Outcome>> {
         const creates: Array<TaskCreate> = []
-        const changes: Array<Change> = []
+        const changes: Array<ConditionalChange> = []
         const deletions: Array<Precondition> = []
         for (const operation of operations) {
           if (operation.op === "create") {
@@ -362,7 +312,9 @@ export class Tasks extends Context.Service<Tasks, {
             overdue: query.overdue,
             words: query.q === undefined ? undefined : wordsOf(query.q)
           }
-          const zone = filter.due === undefined ? "UTC" : (yield* dates.timeZone(userId)) ?? (yield* new TokenInvalid())
+          const zone = filter.due === undefined
+            ? "UTC"
+            : ((yield* dates.moment(userId)) ?? (yield* new TokenInvalid())).userZone
           // a cursor is for the same tasks in the same order
           const list = JSON.stringify([filter, order])
           const after = cursor === undefined ? undefined : yield* cursors.read(listPosition, userId, list, cursor)
@@ -392,15 +344,16 @@ export class Tasks extends Context.Service<Tasks, {
           const plain = yield* repo.complete(userId, each, completed)
           const left = each.filter((id) => !plain.has(id))
           const unchanged = left.length === 0 ? noTasks : yield* repo.find(userId, left, "live")
-          const recurring = [...unchanged.values()].filter((task) =>
-            task.recurrence !== null && task.completed !== completed
-          )
-          const further: Written<DatesProblem> = recurring.length === 0 ? new Map() : yield* datedUpdates(
-            userId,
-            recurring.map(({ id }) => ({ id, expected: undefined, ifMatch: undefined, members: {}, completion }))
-          )
           const updated = new Set(plain.keys())
-          for (const [id, outcome] of further) if (Result.isSuccess(outcome)) updated.add(id)
+          const changed = left.length === 0 ? [] : yield* dated.update(
+            userId,
+            [...unchanged.values()].filter((task) => task.recurrence !== null || task.completed !== completed).map((
+              { id }
+            ) => ({ id, expected: undefined, members: {}, completion }))
+          )
+          for (const [id, outcome] of changed) {
+            if (Result.isSuccess(outcome) && outcome.success.isWritten) updated.add(id)
+          }
           return {
             updated: updated.size,
             results: each.map((id) => ({

@@ -6,6 +6,7 @@ import { Api } from "../api/Api.ts"
 import { CurrentUser } from "../api/Authorization.ts"
 import { Replay } from "../api/Idempotency.ts"
 import type { Batch, BulkCompletion, BulkDeletion } from "../api/TaskBulk.ts"
+import type { OccurrencesQuery, RemindersQuery } from "../api/TaskDates.ts"
 import type { ListQuery } from "../api/TaskListQuery.ts"
 import { CreatedTask, NotModified } from "../api/TasksApi.ts"
 import { entityTags } from "../domain/EntityTags.ts"
@@ -22,7 +23,9 @@ import {
   type TaskUpdate
 } from "../domain/Task.ts"
 import { requestTarget } from "../http/RequestTarget.ts"
+import { Reminders } from "./Reminders.ts"
 import { Statistics } from "./Statistics.ts"
+import { TaskOccurrences } from "./TaskOccurrences.ts"
 import { Tasks } from "./Tasks.ts"
 
 interface One {
@@ -43,6 +46,8 @@ const once = <Request, A, E, R>(write: (request: Request) => Effect.Effect<A, E,
 const handlers = Effect.gen(function* () {
   const tasks = yield* Tasks
   const statistics = yield* Statistics
+  const occurrences = yield* TaskOccurrences
+  const reminders = yield* Reminders
 
   const update = Effect.fnUntraced(function* ({ headers, params }: One, members: TaskChange) {
     const user = yield* CurrentUser
@@ -91,6 +96,17 @@ const handlers = Effect.gen(function* () {
       const user = yield* CurrentUser
       return yield* tasks.restore(user.id, params.id, headers["if-match"])
     })),
+    occurrences: Effect.fnUntraced(function* ({ params, query }: {
+      readonly params: { readonly id: TaskId }
+      readonly query: typeof OccurrencesQuery.Type
+    }) {
+      const user = yield* CurrentUser
+      return yield* occurrences.of(user.id, params.id, query.next)
+    }),
+    reminders: Effect.fnUntraced(function* ({ query }: { readonly query: RemindersQuery }) {
+      const user = yield* CurrentUser
+      return yield* reminders.between(user.id, query)
+    }),
     stats: () => Effect.flatMap(CurrentUser, (user) => statistics.of(user.id)),
     bulkComplete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkCompletion.Type }) {
       const user = yield* CurrentUser

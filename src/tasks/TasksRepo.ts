@@ -29,7 +29,7 @@ export interface NewTask extends TaskCreate {
 /** What of a task is to be written. */
 export interface TaskWrite extends Target {
   readonly members: Pick<TaskChange, "title" | "description" | "completed" | "priority" | "tags">
-  /** of DatesRepo; absent: they stay, and so does a task that recurs where it is to be completed */
+  /** of DatesRepo; absent: they stay, and so does the task where the write has to be computed from them */
   readonly dates?: object
 }
 
@@ -79,7 +79,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
     userId: UserId,
     changes: ReadonlyArray<TaskWrite>
   ) => Effect.Effect<TasksById>
-  /** Completes live tasks, or opens them again; those that are so already are left out. */
+  /** Completes live tasks, or opens them again; those that are so already, or whose dates matter, are left out. */
   readonly complete: (
     userId: UserId,
     ids: ReadonlyArray<TaskId>,
@@ -87,8 +87,11 @@ export class TasksRepo extends Context.Service<TasksRepo, {
   ) => Effect.Effect<TasksById>
   /** Leaves tombstones, which sync clients need. */
   readonly remove: (userId: UserId, targets: ReadonlyArray<Target>) => Effect.Effect<TasksById>
-  /** Takes back deletions of the last 30 days. */
-  readonly restore: (userId: UserId, targets: ReadonlyArray<Target>) => Effect.Effect<TasksById>
+  /** Takes back deletions of the last 30 days; without `dates`, where they do not matter. */
+  readonly restore: (
+    userId: UserId,
+    targets: ReadonlyArray<Target & Pick<TaskWrite, "dates">>
+  ) => Effect.Effect<TasksById>
 }>()("tasks-api/tasks/TasksRepo") {
   static readonly layer = Layer.effect(
     TasksRepo,
@@ -147,6 +150,13 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         }).pipe(byId, Effect.orDie)
       }
 
+      const setDates = sql.literal(
+        dateNames.map((name) => `${name} = case when has_dates then new_${name} else ${name} end`).join(", ")
+      )
+      /** What is open means its instants in the zone that its owner has now; what was not open may have those of another. */
+      const isOfOwnersZone = "due_date is not null and due_zone is null"
+      const opensByItself = sql.literal(`not (${isOfOwnersZone})`)
+
       const completion = (completed: string) =>
         `completed = ${completed}, completed_at = case ${completed} when true then coalesce(completed_at, written_at) end`
 
@@ -162,8 +172,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             title_terms: wordTerms(userId, task.title),
             description_terms: wordTerms(userId, task.description ?? null),
             tag_terms: tagTerms(userId, task.tags ?? []),
-            new_reminders: [],
-            ...task.dates
+            ...(task.dates ?? { new_reminders: [], new_reminder_times: [] })
           }))
           return yield* writes.write<TaskRow>(userId, {
             count: tasks.length,
@@ -250,7 +259,9 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             userId,
             targets,
             {
-              guard: sql`${live} and (has_dates or new_completed is null or recurrence is null)`,
+              guard: sql`
+              ${live} and (has_dates or new_completed is null or recurrence is null and
+                (new_completed or completed_at is null or ${opensByItself}))`,
               columns: `, new_title text, new_title_terms text[], has_description boolean, new_description text,
                 new_description_terms text[], new_completed boolean, new_priority smallint, new_tags text[],
                 new_tag_terms text[]${dateColumns}`,
@@ -264,21 +275,27 @@ export class TasksRepo extends Context.Service<TasksRepo, {
               priority = coalesce(new_priority, priority),
               tags = coalesce(new_tags, tags),
               tag_terms = coalesce(array_to_tsvector(new_tag_terms), tag_terms),
-              ${
-                sql.literal(
-                  dateNames.map((name) => `${name} = case when has_dates then new_${name} else ${name} end`).join(", ")
-                )
-              }`
+              ${setDates}`
             }
           )
         }),
         complete: (userId, ids, completed) =>
           write(userId, ids.map((id) => ({ id, expected: undefined })), {
-            guard: sql`${live} and completed = ${!completed} and recurrence is null`,
+            guard: sql`
+            ${live} and completed = ${!completed} and recurrence is null and (${completed} or ${opensByItself})`,
             assignments: sql.literal(completion(String(completed)))
           }),
         remove: (userId, targets) => write(userId, targets, { guard: live, assignments: sql`deleted_at = written_at` }),
-        restore: (userId, targets) => write(userId, targets, { guard: restorable, assignments: sql`deleted_at = null` })
+        restore: (userId, targets) =>
+          write(
+            userId,
+            targets.map(({ dates = { has_dates: false }, ...target }) => ({ ...target, values: dates })),
+            {
+              guard: sql`${restorable} and (has_dates or completed_at is not null or ${opensByItself})`,
+              columns: dateColumns,
+              assignments: sql`deleted_at = null, ${setDates}`
+            }
+          )
       })
     })
   )

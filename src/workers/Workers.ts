@@ -1,12 +1,15 @@
 /** What a process does by itself while it serves. */
 import { Duration, Effect, Layer, Random } from "effect"
+import { Reminders } from "../tasks/Reminders.ts"
 import { Purge } from "./Purge.ts"
 
-const pause = Duration.minutes(10)
+/** How late a reminder may be, and how late what has had its time goes. */
+const pauses = { reminders: Duration.seconds(1), purge: Duration.minutes(10) } as const
 
 /** Again and again with a pause, first after a part of it, so that instances that started together take turns. */
-const repeatedly = <A, E, R>(name: string, work: Effect.Effect<A, E, R>) =>
+const repeatedly = <A, E, R>(name: keyof typeof pauses, work: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
+    const pause = pauses[name]
     yield* Effect.sleep(Duration.times(pause, yield* Random.next))
     return yield* Effect.forever(Effect.andThen(
       Effect.catchCause(work, (cause) => Effect.logWarning(`worker failed: ${name}`, cause)),
@@ -16,5 +19,7 @@ const repeatedly = <A, E, R>(name: string, work: Effect.Effect<A, E, R>) =>
 
 export const layer = Layer.effectDiscard(Effect.gen(function* () {
   const purge = yield* Purge
+  const reminders = yield* Reminders
   yield* Effect.forkScoped(repeatedly("purge", purge.run))
+  yield* Effect.forkScoped(repeatedly("reminders", reminders.deliver))
 })).pipe(Layer.provideMerge(Purge.layer))

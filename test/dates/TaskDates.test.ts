@@ -1,6 +1,14 @@
 import { Result } from "effect"
 import { describe, expect, it } from "vitest"
-import { advanced, changed, noDates, remindAt, type SentDates, type TaskDates } from "../../src/dates/TaskDates.ts"
+import {
+  advanced,
+  changed,
+  delivered,
+  noDates,
+  reminderTimes,
+  type SentDates,
+  type TaskDates
+} from "../../src/dates/TaskDates.ts"
 
 const zone = "Europe/Berlin"
 const set = (sent: SentDates, before = noDates): TaskDates => {
@@ -54,32 +62,37 @@ describe("what is sent", () => {
 })
 
 describe("reminders", () => {
-  const delivered = (dates: TaskDates): TaskDates => ({
-    ...dates,
-    reminders: dates.reminders.map((reminder) => ({ ...reminder, delivered_at: "2026-12-01T07:30:00.000Z" }))
-  })
+  const half = Date.parse("2026-12-01T07:30:00Z")
+  const all = (dates: TaskDates) => delivered(dates, half, zone)
   const reminded = set({ reminders: [{ before: "PT30M" }, { at: "2026-11-30T10:00:00+01:00" }] }, daily)
 
-  it("are next in the order of their instants, those that were delivered left out", () => {
-    expect(remindAt(reminded, zone)).toBe(Date.parse("2026-11-30T09:00:00Z"))
-    expect(remindAt(delivered(reminded), zone)).toBeUndefined()
-    expect(remindAt(set({ reminders: [{ before: "PT30M" }] }), zone)).toBeUndefined()
+  it("have an instant each, relative ones only where something is due", () => {
+    expect(reminderTimes(reminded, zone)).toEqual([half, Date.parse("2026-11-30T09:00:00Z")])
+    expect(reminderTimes(set({ reminders: [{ before: "PT30M" }] }), zone)).toEqual([null])
+  })
+
+  it("are delivered when their time comes, and only once", () => {
+    const first = delivered(reminded, half - 1, zone)
+    expect(first.reminders.map(({ delivered_at }) => delivered_at)).toEqual([null, "2026-12-01T07:29:59.999Z"])
+    const both = ["2026-12-01T07:30:00.000Z", "2026-12-01T07:29:59.999Z"]
+    expect(all(first).reminders.map(({ delivered_at }) => delivered_at)).toEqual(both)
+    expect(delivered(set({ reminders: [{ before: "PT30M" }] }), half, zone).reminders[0]?.delivered_at).toBeNull()
   })
 
   it("that move with the due date are to be delivered again, others not", () => {
-    const next = advanced(delivered(reminded), 0, zone)!
+    const next = advanced(all(reminded), 0, zone)!
     expect(next.reminders.map(({ delivered_at }) => delivered_at)).toEqual([null, "2026-12-01T07:30:00.000Z"])
-    expect(remindAt(next, zone)).toBe(Date.parse("2026-12-02T07:30:00Z"))
+    expect(reminderTimes(next, zone)[0]).toBe(Date.parse("2026-12-02T07:30:00Z"))
   })
 
   it("stay delivered when they are sent again for the same moment", () => {
     const sent = [{ before: "PT30M" }, { at: "2026-11-30T09:00:00.000Z" }, { before: "PT15M" }]
-    expect(set({ reminders: sent }, delivered(reminded)).reminders.map((it) => it.delivered_at !== null)).toEqual([
+    expect(set({ reminders: sent }, all(reminded)).reminders.map((it) => it.delivered_at !== null)).toEqual([
       true,
       true,
       false
     ])
-    const moved = set({ due: { time: "10:00" } }, delivered(reminded))
+    const moved = set({ due: { time: "10:00" } }, all(reminded))
     expect(moved.reminders.map((it) => it.delivered_at !== null)).toEqual([false, true])
   })
 })

@@ -1,0 +1,65 @@
+/** What users were and will be reminded of, and delivering it when its time comes. */
+import { Context, Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { type DueReminder, mostReminders, type RemindersQuery } from "../api/TaskDates.ts"
+import { TaskId } from "../domain/Task.ts"
+import type { UserId } from "../domain/User.ts"
+import { DatedWrites, tasksAtOnce } from "./DatedWrites.ts"
+import { live } from "./TaskList.ts"
+
+/** Users whose reminders one run delivers. */
+const usersAtOnce = 1_000
+
+export class Reminders extends Context.Service<Reminders, {
+  /** Of live tasks, in the order of their times; what was not delivered when a task was completed never will be. */
+  readonly between: (userId: UserId, range: RemindersQuery) => Effect.Effect<ReadonlyArray<DueReminder>>
+  /**
+   * One run of what any number of instances may do at once. Who is writing at the moment has a turn in the next. A
+   * reminder is delivered by the change that says so, which no two instances can make.
+   */
+  readonly deliver: Effect.Effect<void>
+}>()("tasks-api/tasks/Reminders") {
+  static readonly layer = Layer.effect(
+    Reminders,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const writes = yield* DatedWrites
+
+      const users = sql<{ readonly user_id: UserId }>`
+        select distinct user_id from tasks
+        where ${sql.literal(live)} and completed_at is null and remind_at <= now() limit ${usersAtOnce}`
+
+      const deliverAll = Effect.fnUntraced(function* (userId: UserId) {
+        while ((yield* writes.deliver(userId)) === tasksAtOnce);
+      })
+
+      return Reminders.of({
+        between: Effect.fn("Reminders.between")(function* (userId, { from, to }) {
+          const begin = from === undefined ? sql`now()` : sql`${from}::text::timestamptz`
+          const end = to === undefined ? sql`${begin} + interval '24 hours'` : sql`${to}::text::timestamptz`
+          const delivered = sql.literal("reminders->(n::int - 1)->>'delivered_at'")
+          const rows = yield* Effect.orDie(sql<{
+            readonly id: string
+            readonly title: string
+            readonly at: Date
+            readonly delivered_at: string | null
+          }>`
+          select id, title, at, ${delivered} as delivered_at
+          from tasks, unnest(reminder_times) with ordinality as reminder (at, n)
+          where user_id = ${userId} and ${sql.literal(live)} and last_reminder_at >= ${begin}
+            and at >= ${begin} and at < ${end} and (completed_at is null or ${delivered} is not null)
+          order by at, id, n limit ${mostReminders}`)
+          return rows.map(({ at, delivered_at, id, title }) => ({
+            task_id: TaskId.make(id, { disableChecks: true }),
+            title,
+            at: at.toISOString(),
+            delivered_at
+          }))
+        }),
+        deliver: Effect.orDie(users).pipe(
+          Effect.flatMap(Effect.forEach(({ user_id }) => deliverAll(user_id), { discard: true }))
+        )
+      })
+    })
+  )
+}

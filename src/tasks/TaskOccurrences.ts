@@ -1,0 +1,37 @@
+/** What was completed of a task that recurs, and what is to come. */
+import { Context, Effect, Layer } from "effect"
+import { NotFound } from "../api/Problems.ts"
+import { defaultNext, mostPast, type Occurrences } from "../api/TaskDates.ts"
+import { dueAt } from "../dates/LocalTimes.ts"
+import { upcoming } from "../dates/TaskDates.ts"
+import type { TaskId } from "../domain/Task.ts"
+import type { UserId } from "../domain/User.ts"
+import { DatesRepo } from "./DatesRepo.ts"
+
+export class TaskOccurrences extends Context.Service<TaskOccurrences, {
+  /** At most so many to come: none of a task that is completed, or does not recur. */
+  readonly of: (userId: UserId, id: TaskId, next: number | undefined) => Effect.Effect<Occurrences, NotFound>
+}>()("tasks-api/tasks/TaskOccurrences") {
+  static readonly layer = Layer.effect(
+    TaskOccurrences,
+    Effect.gen(function* () {
+      const dates = yield* DatesRepo
+      return TaskOccurrences.of({
+        of: Effect.fn("TaskOccurrences.of")(function* (userId, id, most = defaultNext) {
+          const moment = yield* dates.moment(userId)
+          const task = (yield* dates.find(userId, [id], "live")).get(id)
+          if (moment === undefined || task === undefined) return yield* new NotFound()
+          const past = yield* dates.ledger(userId, id, mostPast)
+          const { now, userZone } = moment
+          const next: Array<Occurrences["next"][number]> = []
+          for (const due of task.completed ? [] : upcoming(task.dates, now, userZone, most)) {
+            next.push({ ...due, due_at: new Date(dueAt(due, userZone)).toISOString() })
+            // a rule that seldom occurs takes its time
+            yield* Effect.yieldNow
+          }
+          return { past, next }
+        })
+      })
+    })
+  )
+}
