@@ -21,19 +21,27 @@ const creation = {
   title: "Water the plants",
   description: "The ferns every other day",
   priority: "high",
-  tags: ["home", "garden"]
+  tags: ["home", "garden"],
+  due: { date: "2026-12-01", time: "09:00" },
+  reminders: [{ before: "PT30M" }]
 }
-const task = {
+const recurrence = { rule: "FREQ=MONTHLY;BYMONTHDAY=31", anchor: "due", month_end: "clamp", missed: "skip" }
+const changedTask = {
   id: "0198f5a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b",
   user_id: user.id,
   ...creation,
   completed: false,
   completed_at: null,
+  due_at: "2026-12-01T09:00:00.000Z",
+  recurrence: null,
+  reminders: [{ before: "PT30M", delivered_at: null }],
   version: 7,
   created_at: "2026-11-20T09:53:19.437Z",
   updated_at: "2026-11-20T09:53:19.437Z",
   deleted_at: null
 }
+const storedTask = { ...changedTask, series_start: null, series_number: null }
+const task = { ...changedTask, overdue: false }
 const completedTask = {
   ...task,
   completed: true,
@@ -90,8 +98,9 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   BulkCompletion: { ids: [task.id, otherId], completed: true },
   BulkDeleted: { deleted: 1, results: [{ id: task.id, status: "deleted" }, { id: otherId, status: "not_found" }] },
   BulkDeletion: { ids: [task.id, otherId] },
-  ChangeEvent: { event: "change", id: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", data: JSON.stringify(task) },
-  ChangesPage: { changes: [task], cursor: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", has_more: false },
+  ChangeEvent: { event: "change", id: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", data: JSON.stringify(changedTask) },
+  ChangedTask: changedTask,
+  ChangesPage: { changes: [changedTask], cursor: "aGVyZSBpcyBhIGN1cnNvciBbNyw3XQ", has_more: false },
   Completion: { completed: true },
   Credentials: { email: user.email, password },
   Export: {
@@ -100,10 +109,13 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
     identities: [],
     sessions: [storedSession],
     sequence: { last_version: 7, purged_version: 0 },
-    tasks: [task],
+    tasks: [storedTask],
     task_occurrences: [],
     idempotency_keys: []
   },
+  Due: { date: "2026-12-01", time: "09:00", time_zone: "Europe/Berlin" },
+  DuePatch: { time: "10:00", time_zone: null },
+  DueReminder: { task_id: task.id, title: task.title, at: "2026-12-01T08:30:00.000Z", delivered_at: null },
   Fault: { pointer: "/title", code: "invalid_value", detail: "must not be empty" },
   Health: { status: "ok" },
   JwkSet: { keys: [publicJwk] },
@@ -111,6 +123,10 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   Logout: {},
   Operation: update,
   OperationResult: { status: 200, task: completedTask },
+  Occurrences: {
+    past: [{ occurrence: "2026-10-31", due_at: "2026-11-01T00:00:00.000Z", completed_at: "2026-10-31T17:03:12.804Z" }],
+    next: [{ date: "2026-12-31", due_at: "2027-01-01T00:00:00.000Z" }]
+  },
   OAuthError: {
     error: "invalid_grant",
     error_description: problemCatalog.invalid_credentials.meaning,
@@ -119,11 +135,18 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   PasswordChange: { current_password: password, new_password: "seven unrelated tiny words" },
   ProblemDescription: { type: "/problems/not_found", code: "not_found", ...problemCatalog.not_found },
   PublicJwk: publicJwk,
+  Recurrence: recurrence,
+  RecurrencePatch: { month_end: "skip" },
   Refresh: { refresh_token: tokens.refresh_token },
   Registered: { message: "User created successfully", user, ...tokens },
   Registration: { email: user.email, password, username: user.username, name: user.name, time_zone: user.time_zone },
+  Reminder: { before: "PT30M", delivered_at: null },
+  SentRecurrence: { rule: recurrence.rule },
+  SentReminder: { before: "PT30M" },
   Session: { ...session, current: true },
+  ShownDue: creation.due,
   StoredSession: storedSession,
+  StoredTask: storedTask,
   Task: task,
   TaskCreate: creation,
   TaskMergePatch: { title: "Water all the plants", description: null },
@@ -132,6 +155,8 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
   TaskStatistics: {
     total: 8,
     ...counts(6, 2),
+    overdue: 1,
+    due_today: 2,
     completion_rate: 0.25,
     by_priority: {
       none: counts(3, 0),
@@ -143,7 +168,7 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
     by_tag: [{ tag: "home", ...counts(4, 1) }, { tag: "garden", ...counts(2, 0) }],
     completed_by_day: completedByDay
   },
-  TaskText: JSON.stringify(task),
+  TaskText: JSON.stringify(changedTask),
   TaskUpdate: { completed: true },
   TokenRequest: { grant_type: "password", username: user.email, password },
   Tokens: tokens,

@@ -9,7 +9,7 @@ import { SqlClient, type Statement } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
 import { Overloaded, TokenInvalid } from "../api/Problems.ts"
 import { transaction } from "../database/Transaction.ts"
-import { ChangedTask } from "../domain/Task.ts"
+import { StoredTask } from "../domain/Export.ts"
 import type { UserId } from "../domain/User.ts"
 import { changedColumns, type ChangedRow, toChangedTask } from "../tasks/TaskRow.ts"
 import { securityEvent } from "../telemetry/SecurityEvents.ts"
@@ -35,7 +35,7 @@ export interface ExportFile {
 /** Instants are written as JSON writes a date, which is how the contract shows them. */
 const encodeRow = (row: object) => JSON.stringify(row)
 
-const encodeTask = Schema.encodeSync(Schema.fromJsonString(ChangedTask))
+const encodeTask = Schema.encodeSync(Schema.fromJsonString(StoredTask))
 
 /** A file without a name: whatever ends this process, nothing of the user is left. */
 const temporaryFile = Effect.acquireRelease(
@@ -138,8 +138,11 @@ export class Exports extends Context.Service<Exports, {
         yield* writeRows(
           file,
           "tasks",
-          sql<ChangedRow>`select ${sql.literal(changedColumns)} from tasks where user_id = ${id} order by id`,
-          (row) => encodeTask(toChangedTask(row))
+          sql<ChangedRow & Pick<StoredTask, "series_start" | "series_number">>`
+          select ${sql.literal(changedColumns)}, series_start::text, series_number
+          from tasks where user_id = ${id} order by id`,
+          ({ series_number, series_start, ...row }) =>
+            encodeTask({ ...toChangedTask(row), series_start, series_number })
         )
         yield* writeRows(
           file,

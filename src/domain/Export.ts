@@ -5,6 +5,9 @@ import { SessionId } from "./Session.ts"
 import { ChangedTask, TaskId } from "./Task.ts"
 import { User } from "./User.ts"
 
+const seriesStart = Schema.String.annotate({ format: "date", description: "the due date that the series began with" })
+const seriesNumber = Schema.Int.annotate({ description: "of the occurrence in its series, from 1" })
+
 /** A session as it is stored, live or ended, without what its refresh tokens are made with. */
 export const StoredSession = Schema.Struct({
   id: SessionId,
@@ -23,6 +26,14 @@ export const StoredSession = Schema.Struct({
 /** Where an account of an external issuer comes from. */
 export const StoredIdentity = Schema.Struct({ issuer: Schema.String, subject: Schema.String, created_at: Instant })
 
+/** A task as it is stored, live or deleted, with where it is in its series where it recurs. */
+export const StoredTask = Schema.Struct({
+  ...ChangedTask.fields,
+  series_start: Schema.NullOr(seriesStart),
+  series_number: Schema.NullOr(seriesNumber)
+}).annotate({ identifier: "StoredTask" })
+export type StoredTask = typeof StoredTask.Type
+
 /** One completion of a recurring task. */
 export const StoredOccurrence = Schema.Struct({
   task_id: TaskId,
@@ -30,8 +41,8 @@ export const StoredOccurrence = Schema.Struct({
   occurrence: Schema.String.annotate({ format: "date" }),
   due_at: Instant,
   completed_at: Instant,
-  series_start: Schema.String.annotate({ format: "date", description: "the due date that the series began with" }),
-  series_number: Schema.Int.annotate({ description: "of the occurrence in its series, from 1" })
+  series_start: seriesStart,
+  series_number: seriesNumber
 })
 
 /** The answer that is kept for a retry with an `Idempotency-Key`. */
@@ -50,7 +61,7 @@ export const Export = Schema.Struct({
   identities: Schema.Array(StoredIdentity),
   sessions: Schema.Array(StoredSession),
   sequence: Schema.Struct({ last_version: Schema.Int, purged_version: Schema.Int }),
-  tasks: Schema.Array(ChangedTask),
+  tasks: Schema.Array(StoredTask),
   task_occurrences: Schema.Array(StoredOccurrence),
   idempotency_keys: Schema.Array(StoredAnswer)
 }).annotate({ identifier: "Export" })

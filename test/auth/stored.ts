@@ -43,8 +43,8 @@ export const filled = async (server: TestServer): Promise<Account> => {
     id
   ])
   await server.sql(
-    `insert into task_occurrences (user_id, task_id, version, occurrence, due_at, completed_at)
-     values ($1, $2, 1, '2026-11-20', now(), now())`,
+    `insert into task_occurrences (user_id, task_id, version, occurrence, due_at, completed_at, series_start, series_number)
+     values ($1, $2, 1, '2026-11-20', now(), now(), '2026-11-20', 1)`,
     [id, kept]
   )
   await server.sql("insert into revoked_tokens (user_id, token_hash, expires_at) values ($1, '\\x00', now())", [id])

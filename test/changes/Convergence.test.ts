@@ -5,7 +5,7 @@
 import fc from "fast-check"
 import { expect, it } from "vitest"
 import { type Account, type Answer, type TestServer, useServers } from "../support/TestServer.ts"
-import { families, having, listAll, newId, type TaskAnswer } from "../tasks/families.ts"
+import { families, having, listAll, newId, shown, type TaskAnswer } from "../tasks/families.ts"
 
 const servers = useServers(2)
 
@@ -209,7 +209,7 @@ class Session {
       return true
     }
     const { changes, cursor, has_more } = having(200, answer).json
-    for (const task of changes) copy.apply(task, cursor)
+    for (const task of changes) copy.apply(shown(task), cursor)
     copy.cursor = cursor
     return has_more
   }
@@ -247,7 +247,7 @@ class Session {
         lose = () => void reader.cancel().catch(() => {})
         for await (const { data, event, id } of eventsOf(reader)) {
           if (event === "change") {
-            copy.apply(JSON.parse(data!), id!)
+            copy.apply(shown(JSON.parse(data!)), id!)
             eventsLeft--
           } else if (event === "resync") {
             copy.beginAgain()

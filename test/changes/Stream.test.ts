@@ -21,6 +21,7 @@ import {
   patch,
   read,
   remove,
+  shown,
   type TaskAnswer,
   taskMembers
 } from "../tasks/families.ts"
@@ -122,7 +123,7 @@ const until = async (holds: () => boolean, within: number, what: string): Promis
 }
 
 const changesOf = (stream: Stream): Array<TaskAnswer> =>
-  stream.events.filter(({ event }) => event === "change").map(({ data }) => JSON.parse(data))
+  stream.events.filter(({ event }) => event === "change").map(({ data }) => shown(JSON.parse(data)))
 const titles = (stream: Stream) => changesOf(stream).map(({ title }) => title)
 const received = (stream: Stream, count: number, within = second1) =>
   until(() => stream.events.length >= count, within, `${count} events, got ${JSON.stringify(stream.events)}`)

@@ -1,6 +1,6 @@
 /** Requests for many tasks at once. */
 import type { Account, Answer, TestServer } from "../support/TestServer.ts"
-import { canonical, type Family, having, type TaskAnswer } from "./families.ts"
+import { canonical, type Family, having, shown, type TaskAnswer } from "./families.ts"
 
 export type Operation =
   & { readonly op: string; readonly id?: string; readonly task?: Record<string, unknown> }
@@ -71,7 +71,7 @@ export const feedOf = async (server: TestServer, account: Account, cursor?: stri
       200,
       await server.request("GET", `/api/v1/changes?limit=500${query}`, { token: account.access_token })
     )
-    changes.push(...json.changes)
+    changes.push(...json.changes.map(shown))
     since = json.cursor
     more = json.has_more
   }

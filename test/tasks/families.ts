@@ -11,21 +11,34 @@ export const canonical: Family = { name: "/api/v1/tasks", tasks: () => "/api/v1/
 export const userScoped: Family = { name: "/api/{user_id}/tasks", tasks: (account) => `/api/${account.id}/tasks` }
 export const families: ReadonlyArray<Family> = [canonical, userScoped]
 
-/** Exactly the members of a task in an answer, in alphabetical order. */
-export const taskMembers = [
+/** Exactly the members of a task as the changes tell of it, in alphabetical order. */
+export const changedMembers = [
   "completed",
   "completed_at",
   "created_at",
   "deleted_at",
   "description",
+  "due",
+  "due_at",
   "id",
   "priority",
+  "recurrence",
+  "reminders",
   "tags",
   "title",
   "updated_at",
   "user_id",
   "version"
 ]
+
+/** The same of a task in an answer. */
+export const taskMembers = [...changedMembers, "overdue"].sort()
+
+/** A task of the changes, which do not tell what is overdue, as an answer shows it while it is not. */
+export const shown = (task: Omit<TaskAnswer, "overdue">): TaskAnswer => {
+  if ("overdue" in task) throw new Error("a change tells what is overdue")
+  return { ...task, overdue: false }
+}
 
 /** RFC 3339 in UTC with a `Z`, as every instant of the contract. */
 export const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/
