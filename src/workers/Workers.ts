@@ -3,6 +3,9 @@ import { Duration, Effect, Layer, Random } from "effect"
 import { Reminders } from "../tasks/Reminders.ts"
 import { Purge } from "./Purge.ts"
 
+/** What failed is tried again when it may do better: the log of a database that is away has lines enough. */
+const afterFailure = Duration.seconds(10)
+
 /** How late a reminder may be, and how late what has had its time goes. */
 const pauses = { reminders: Duration.seconds(1), purge: Duration.minutes(10) } as const
 
@@ -12,7 +15,8 @@ const repeatedly = <A, E, R>(name: keyof typeof pauses, work: Effect.Effect<A, E
     const pause = pauses[name]
     yield* Effect.sleep(Duration.times(pause, yield* Random.next))
     return yield* Effect.forever(Effect.andThen(
-      Effect.catchCause(work, (cause) => Effect.logWarning(`worker failed: ${name}`, cause)),
+      Effect.catchCause(work, (cause) =>
+        Effect.andThen(Effect.logWarning(`worker failed: ${name}`, cause), Effect.sleep(afterFailure))),
       Effect.sleep(pause)
     ))
   })

@@ -45,7 +45,7 @@ const unique: Readonly<Record<string, (value: string) => string>> = {
 const users = new WeakMap<object, string>()
 
 /** For whom a statement is sent. */
-const actorOf = (fiber: Fiber.Fiber<unknown, unknown>): string => {
+export const actorOf = (fiber: Fiber.Fiber<unknown, unknown>): string => {
   const { id, userId } = fiber.getRef(RequestInfo)
   const request = Context.getOrUndefined(fiber.context, HttpServerRequest.HttpServerRequest)
   const source = request && toIncomingMessage(request)

@@ -14,7 +14,7 @@ import { RequestInfo } from "../../src/http/RequestInfo.ts"
 import * as Server from "../../src/Server.ts"
 import { read, Settings } from "../../src/Settings.ts"
 import { Purge, type Purged } from "../../src/workers/Purge.ts"
-import { install, signed, violation } from "./RowSecurity.ts"
+import { actorOf, install, signed, violation } from "./RowSecurity.ts"
 
 export interface Answer {
   readonly status: number
@@ -47,7 +47,7 @@ export interface TestServer {
     params?: ReadonlyArray<unknown>
   ) => Promise<Array<Row>>
   readonly logs: () => string
-  /** The statements that this server sends while something runs, with their parameters. */
+  /** The statements that this server sends for requests while something runs, with their parameters. */
   readonly statements: (run: () => Promise<unknown>) => Promise<ReadonlyArray<SentStatement>>
   /** one run of the worker that takes away what has had its time */
   readonly purge: () => Promise<Purged>
@@ -139,9 +139,9 @@ const makeServer = (env: Record<string, string>) => {
     if ("db" in place) await place.db.exec("deallocate all")
     const database = "url" in place ? Database.layer : Database.embedded(place.db)
     const log = Logger.layer([Logger.map(Logger.formatJson, (line) => void lines.push(line))])
-    const record = Layer.succeed(Statement.CurrentTransformer, (statement, ...rest) => {
-      recorded?.push(statement.compile())
-      return hasRowSecurity ? signed(statement, ...rest) : Effect.succeed(statement)
+    const record = Layer.succeed(Statement.CurrentTransformer, (statement, sql, fiber, span) => {
+      if (actorOf(fiber) !== "worker") recorded?.push(statement.compile())
+      return hasRowSecurity ? signed(statement, sql, fiber, span) : Effect.succeed(statement)
     })
     const runtime = ManagedRuntime.make(
       Server.layer.pipe(
