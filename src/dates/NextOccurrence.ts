@@ -4,7 +4,10 @@ import type { Due, LocalDate } from "../domain/Due.ts"
 import type { Recurrence } from "../domain/Recurrence.ts"
 import { parseRule, type Rule, type Until } from "../domain/Rule.ts"
 import { dateOf, dueAt, type Instant, zoneOf } from "./LocalTimes.ts"
-import { dayAfter, type Series } from "./Occurrences.ts"
+import { daysAfter, type Series } from "./Occurrences.ts"
+
+/** The rule has no further day, or so late that looking for it takes too long. */
+export class TooRare extends Error {}
 
 /** A recurring task at one of its occurrences. */
 export interface Occurrence {
@@ -32,8 +35,8 @@ const isBeyond = (until: Until, due: Due, userZone: string): boolean => {
 }
 
 /**
- * The occurrence after this one, or after a later moment: always of a later date. Undefined where COUNT, UNTIL or the
- * calendar ends the series. `TooRare` is thrown where it is not found within the bound.
+ * The occurrence after this one, or after a later moment: always of a later date. Undefined where COUNT or UNTIL
+ * ends the series. `TooRare` is thrown where it is not found within the bounds.
  */
 export const following = (occurrence: Occurrence, completedAt: Instant): Occurrence | undefined => {
   const { due, recurrence, start, userZone } = occurrence
@@ -57,13 +60,12 @@ export const following = (occurrence: Occurrence, completedAt: Instant): Occurre
     const passed = dateOf(completedAt - 2 * 86_400_000, zone)
     if (passed > after) after = passed
   }
-  while (true) {
-    const date = dayAfter(series, after)
+  for (const date of daysAfter(series, after)) {
     number++
-    if (date === undefined || ends(date, number)) return undefined
+    if (ends(date, number)) return undefined
     if (recurrence.missed === "each" || dueAt({ ...due, date }, userZone) > completedAt) {
       return { ...occurrence, due: { ...due, date }, number }
     }
-    after = date
   }
+  throw new TooRare()
 }

@@ -17,12 +17,13 @@ export interface Series {
 /** Periods of the rule that are looked through for its next day: eight years of days, from 29 February to the next. */
 const maximumSteps = 3_000
 
-/** The rule cannot occur, or so rarely that looking for it takes too long. */
-export class TooRare extends Error {}
+/** Years in which the next day is looked for: in 40 of them, each day of the year falls on each weekday. */
+const horizon = 100
 
 const midnight = (date: LocalDate) => Temporal.PlainDate.from(date).toZonedDateTime("UTC")
 
-const next = (rule: Rule, start: LocalDate, after: LocalDate): LocalDate | undefined => {
+/** What finds the next day of a rule, undefined where it is too rare. */
+const finder = (rule: Rule, start: LocalDate, end: LocalDate) => {
   const { byDay, byMonth, byMonthDay, bySetPosition, byWeekNumber, byYearDay, frequency, interval, weekStart } = rule
   const optional = (name: string, values: ReadonlyArray<number>) => values.length === 0 ? {} : { [name]: [...values] }
   // the weekday of the start, where the rule names weeks but no day: the library would change it from year to year
@@ -34,6 +35,7 @@ const next = (rule: Rule, start: LocalDate, after: LocalDate): LocalDate | undef
     interval,
     wkst: weekStart,
     dtstart: midnight(start),
+    until: midnight(end),
     maxIterations: maximumSteps,
     ...(days.length > 0 && { byDay: days.map(({ ordinal = "", weekday }) => `${ordinal}${weekday}`) }),
     ...optional("byMonth", byMonth),
@@ -42,17 +44,21 @@ const next = (rule: Rule, start: LocalDate, after: LocalDate): LocalDate | undef
     ...optional("byWeekNo", byWeekNumber),
     ...optional("bySetPos", bySetPosition)
   })
-  try {
-    return series.next(new Date(midnight(after).epochMilliseconds))?.toPlainDate().toString()
-  } catch (error) {
-    // what the library says when its bound is reached
-    if (error instanceof Error && error.message.includes("Maximum iterations")) throw new TooRare()
-    throw error
+  return (after: LocalDate): LocalDate | undefined => {
+    try {
+      return series.next(new Date(midnight(after).epochMilliseconds))?.toPlainDate().toString()
+    } catch (error) {
+      // what the library says when its bound is reached
+      if (error instanceof Error && error.message.includes("Maximum iterations")) return undefined
+      throw error
+    }
   }
 }
 
 /** Days that every month has. */
 const everyMonth = 28
+
+const months = { of31: [1, 3, 5, 7, 8, 10, 12], of30: [4, 6, 9, 11], february: [2] } as const
 
 /** The last of the days 28 to `day` that the month has. */
 const clamped = (rule: Rule, day: number): Rule => ({
@@ -73,18 +79,35 @@ const rulesOf = ({ monthEnd, rule, start }: Series): ReadonlyArray<Rule> => {
   if (late.length === 0) return [rule]
   const unchanged = plain.length === 0 ? [] : [{ ...rule, byMonthDay: plain }]
   if (frequency === "MONTHLY") return [...unchanged, ...late.map((one) => clamped(rule, one))]
-  // a set of days is the whole year's: one rule for each month
-  const all = Array.from({ length: 12 }, (_, index) => index + 1)
-  const months = byMonth.length > 0 ? byMonth : byMonthDay.length > 0 ? all : [month]
+  // the last of a set of days would be the last of the year: one rule for the months of each length
+  const chosen = byMonth.length > 0 ? byMonth : byMonthDay.length > 0 ? undefined : [month]
+  const within = (some: ReadonlyArray<number>, set: (byMonth: ReadonlyArray<number>) => Rule) => {
+    const byMonth = some.filter((one) => chosen?.includes(one) ?? true)
+    return byMonth.length === 0 ? [] : [set(byMonth)]
+  }
   return [
     ...unchanged,
-    ...months.flatMap((one) => late.map((day) => clamped({ ...rule, byMonth: [one] }, day)))
+    ...within(months.of31, (byMonth) => ({ ...rule, byMonth, byMonthDay: late })),
+    ...within(months.of30, (byMonth) => ({ ...rule, byMonth, byMonthDay: late.map((one) => Math.min(one, 30)) })),
+    ...within(months.february, (byMonth) => clamped({ ...rule, byMonth }, 29))
   ]
 }
 
-/** The first day of a series that is later than another and not before its start; undefined after the year 9999. */
-export const dayAfter = (series: Series, after: LocalDate): LocalDate | undefined => {
-  const days = rulesOf(series).flatMap((rule) => next(rule, series.start, after) ?? [])
-  const [first] = days.sort()
-  return first !== undefined && first.length === 10 ? first : undefined
+/** The days of a series after another, and not before its start, in their order, as far as they are found. */
+export const daysAfter = function* (series: Series, after: LocalDate): Generator<LocalDate> {
+  const last = Temporal.PlainDate.from(after > series.start ? after : series.start).add({ years: horizon }).toString()
+  const end = last.length === 10 ? last : "9999-12-31"
+  const rules = rulesOf(series).map((rule) => {
+    const find = finder(rule, series.start, end)
+    return { find, day: find(after) }
+  })
+  while (true) {
+    const day = rules.reduce<LocalDate | undefined>(
+      (first, { day }) => first === undefined || day !== undefined && day < first ? day : first,
+      undefined
+    )
+    if (day === undefined) return
+    yield day
+    for (const rule of rules) if (rule.day === day) rule.day = rule.find(day)
+  }
 }

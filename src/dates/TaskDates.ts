@@ -4,8 +4,7 @@ import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
 import { type Recurrence, recurrenceDefaults, type RecurrencePatch } from "../domain/Recurrence.ts"
 import type { Reminder, SentReminder } from "../domain/Reminder.ts"
 import { dueAt, type Instant } from "./LocalTimes.ts"
-import { following } from "./NextOccurrence.ts"
-import { TooRare } from "./Occurrences.ts"
+import { following, TooRare } from "./NextOccurrence.ts"
 import { reminderAt } from "./ReminderTimes.ts"
 
 /** Where a recurring task is in its series. */

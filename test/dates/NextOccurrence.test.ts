@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { dueAt } from "../../src/dates/LocalTimes.ts"
-import { following, type Occurrence } from "../../src/dates/NextOccurrence.ts"
+import { following, type Occurrence, TooRare } from "../../src/dates/NextOccurrence.ts"
 import type { Due } from "../../src/domain/Due.ts"
 import { parseRule, type Rule } from "../../src/domain/Rule.ts"
 import { type Recurrence, recurrenceDefaults } from "../../src/domain/Recurrence.ts"
@@ -103,8 +103,11 @@ describe("the next occurrence", () => {
     expect(completed(task, [now, now, now])).toEqual(["2026-02-28", "2026-03-31", "2026-04-30"])
   })
 
-  it("is not reached beyond the year 9999", () => {
-    expect(completed(occurrence({ date: "9999-12-31" }, "FREQ=DAILY"), ["2026-01-01T00:00:00Z"])).toEqual([null])
+  it("is not found beyond the year 9999, nor a century later", () => {
+    const after = (date: string, rule: string) => () => completed(occurrence({ date }, rule), ["2026-01-01T00:00:00Z"])
+    expect(after("9999-12-31", "FREQ=DAILY")).toThrow(TooRare)
+    expect(after("2026-01-01", "FREQ=YEARLY;INTERVAL=101")).toThrow(TooRare)
+    expect(after("2026-01-01", "FREQ=YEARLY;INTERVAL=100")()).toEqual(["2126-01-01"])
   })
 })
 

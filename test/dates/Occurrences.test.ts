@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { dayAfter, type MonthEnd, TooRare } from "../../src/dates/Occurrences.ts"
+import { daysAfter, type MonthEnd } from "../../src/dates/Occurrences.ts"
 import { parseRule, type Rule, weekdays } from "../../src/domain/Rule.ts"
 import { daysOf } from "./reference.ts"
 
@@ -13,11 +13,10 @@ const ruleOf = (text: string): Rule => {
 /** The days of a series after its start. */
 const following = (rule: Rule, start: string, monthEnd: MonthEnd, count: number, until = "9999-12-31") => {
   const days: Array<string> = []
-  let day: string | undefined = start
-  while (days.length < count) {
-    day = dayAfter({ rule, start, monthEnd }, day)
-    if (day === undefined || day > until) break
-    days.push(day)
+  if (count === 0) return days
+  for (const day of daysAfter({ rule, start, monthEnd }, start)) {
+    if (day > until) break
+    if (days.push(day) === count) break
   }
   return days
 }
@@ -56,9 +55,7 @@ describe("a rule's days", () => {
   ])(
     "%s has none",
     (rule) => {
-      expect(() => dayAfter({ rule: ruleOf(rule), start: "2026-01-01", monthEnd: "skip" }, "2026-01-01")).toThrow(
-        TooRare
-      )
+      expect(following(ruleOf(rule), "2026-01-01", "skip", 1)).toEqual([])
     }
   )
 
@@ -103,13 +100,11 @@ it("are those of a slow reference, for any rule", () => {
       fc.pre(typeof rule !== "string")
       const until = `${Number(start.slice(0, 4)) + 7}-12-31`
       const expected = daysOf(rule as Rule, start, monthEnd, 12, until)
-      try {
-        expect(following(rule as Rule, start, monthEnd, 12, until), text).toEqual(expected)
-        compared++
-      } catch (error) {
-        if (!(error instanceof TooRare)) throw error
-        expect(expected.length, `${text} is too rare`).toBeLessThan(3)
-      }
+      const found = following(rule as Rule, start, monthEnd, 12, until)
+      const isTooRare = found.length < expected.length
+      expect(found, text).toEqual(isTooRare ? expected.slice(0, found.length) : expected)
+      if (isTooRare) expect(expected.length, `${text} is too rare`).toBeLessThan(3)
+      else compared++
     }),
     { numRuns: Number(process.env["RUNS"] ?? 300) }
   )
