@@ -123,7 +123,9 @@ const otherOf = (program: Program, account: Account) => {
   }
 }
 
-const byId = (tasks: ReadonlyArray<TaskAnswer>) => Object.fromEntries(tasks.map((task) => [task.id, task]))
+/** As the changes tell of them: not what is overdue. */
+const byId = (tasks: ReadonlyArray<TaskAnswer>) =>
+  Object.fromEntries(tasks.map(({ overdue: _, ...task }) => [task.id, task]))
 
 const titles = (tasks: ReadonlyArray<TaskAnswer>) => tasks.map(({ title }) => title).sort()
 

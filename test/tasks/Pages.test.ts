@@ -298,11 +298,6 @@ describe("the query of a list", () => {
     await refused(`limit=2&cursor=${cursor}&cursor=${cursor}`)
   })
 
-  it("R56 parameters of features that do not exist yet are refused, never ignored", async () => {
-    const later = ["due_from=2026-01-01", "due_to=2026-01-01", "overdue=true", "sort=due"]
-    for (const query of later) await refused(query)
-  })
-
   const numbers = [
     "-1",
     "0",
