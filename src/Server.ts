@@ -41,9 +41,11 @@ import { DatedWrites } from "./tasks/DatedWrites.ts"
 import { DatesRepo } from "./tasks/DatesRepo.ts"
 import { Reminders } from "./tasks/Reminders.ts"
 import { Statistics } from "./tasks/Statistics.ts"
+import { TaskBatches } from "./tasks/TaskBatches.ts"
 import { TaskOccurrences } from "./tasks/TaskOccurrences.ts"
 import { Tasks } from "./tasks/Tasks.ts"
 import { TasksRepo } from "./tasks/TasksRepo.ts"
+import { TaskWrites } from "./tasks/TaskWrites.ts"
 import * as Workers from "./workers/Workers.ts"
 
 const auth = Layer.mergeAll(Accounts.layer, Exports.layer).pipe(
@@ -65,7 +67,10 @@ const dated = DatedWrites.layer.pipe(
   Layer.provide(Writes.layer)
 )
 
-const tasks = Layer.mergeAll(Tasks.layer, Statistics.layer, TaskOccurrences.layer, Reminders.layer)
+const tasks = Layer.mergeAll(Tasks.layer, TaskBatches.layer, Statistics.layer, TaskOccurrences.layer, Reminders.layer)
+  .pipe(
+    Layer.provide(TaskWrites.layer)
+  )
 
 const workers = Workers.layer.pipe(
   Layer.provide(Reminders.layer),

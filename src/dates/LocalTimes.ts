@@ -5,6 +5,9 @@ import type { Due, LocalDate } from "../domain/Due.ts"
 /** Milliseconds since 1970. */
 export type Instant = number
 
+/** As instants are shown. */
+export const rfc3339 = (instant: Instant): string => new Date(instant).toISOString()
+
 /** The zone that a due date is meant in. */
 export const zoneOf = (due: Due, userZone: string): string => due.time_zone ?? userZone
 

@@ -3,7 +3,7 @@ import { Result } from "effect"
 import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
 import { type Recurrence, recurrenceDefaults, type RecurrencePatch } from "../domain/Recurrence.ts"
 import type { Reminder, SentReminder } from "../domain/Reminder.ts"
-import { dueAt, type Instant } from "./LocalTimes.ts"
+import { dueAt, type Instant, rfc3339 } from "./LocalTimes.ts"
 import { following, TooRare } from "./NextOccurrence.ts"
 import { reminderAt } from "./ReminderTimes.ts"
 
@@ -182,7 +182,7 @@ export const delivered = (dates: TaskDates, now: Instant, userZone: string): Tas
     ...dates,
     reminders: dates.reminders.map((reminder, i) =>
       reminder.delivered_at === null && times[i] !== null && times[i]! <= now
-        ? { ...reminder, delivered_at: new Date(now).toISOString() }
+        ? { ...reminder, delivered_at: rfc3339(now) }
         : reminder
     )
   }

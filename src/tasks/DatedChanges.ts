@@ -1,10 +1,11 @@
 /** What a write does to a task's dates: computed from what is stored, behind the user's other writes. */
 import { Effect, Result } from "effect"
 import { OccurrenceMismatch, ValidationFailed } from "../api/Problems.ts"
+import { rfc3339 } from "../dates/LocalTimes.ts"
 import { reminderAt } from "../dates/ReminderTimes.ts"
 import { advanced, changed, type TaskDates } from "../dates/TaskDates.ts"
 import type { LocalDate } from "../domain/Due.ts"
-import type { TaskChange } from "../domain/Task.ts"
+import type { SentCompletion, TaskChange } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import type { Completed, DatedTask, DatesRepo, Moment } from "./DatesRepo.ts"
 
@@ -14,6 +15,11 @@ export interface Completion {
   /** the due date of the occurrence that is meant */
   readonly occurrence?: LocalDate
 }
+
+export const completionOf = ({ completed = true, occurrence }: SentCompletion): Completion => ({
+  completed,
+  ...(occurrence !== undefined && { occurrence })
+})
 
 /** What a change can fail with, once it is known what is stored. */
 export type DatesProblem = ValidationFailed | OccurrenceMismatch
@@ -47,7 +53,7 @@ const back = (dates: TaskDates, { occurrence, place }: Completed, now: number, u
     reminders: dates.reminders.map((reminder) => {
       if (reminder.before === undefined) return reminder
       const at = reminderAt({ before: reminder.before }, due, userZone)!
-      return { before: reminder.before, delivered_at: at <= now ? new Date(at).toISOString() : null }
+      return { before: reminder.before, delivered_at: at <= now ? rfc3339(at) : null }
     })
   }
 }

@@ -1,6 +1,7 @@
 /** The dates of tasks as they are stored, and the ledger of what was completed of those that recur. */
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
+import { rfc3339 } from "../dates/LocalTimes.ts"
 import { dueAtOf, reminderTimes, type TaskDates } from "../dates/TaskDates.ts"
 import type { Occurrences } from "../api/TaskDates.ts"
 import { Reads } from "../database/Reads.ts"
@@ -42,7 +43,7 @@ const toDated = (row: DatedRow): DatedTask => {
 }
 
 const instant = (milliseconds: number | null | undefined): string | null =>
-  typeof milliseconds === "number" ? new Date(milliseconds).toISOString() : null
+  typeof milliseconds === "number" ? rfc3339(milliseconds) : null
 
 /** Dates as columns of a table of values, which have `new_` before the names of the task's own. */
 export const dateColumns = `, has_dates boolean, new_due_date date, new_due_time text, new_due_zone text,

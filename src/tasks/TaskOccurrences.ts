@@ -2,7 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { NotFound } from "../api/Problems.ts"
 import { defaultNext, mostPast, type Occurrences } from "../api/TaskDates.ts"
-import { dueAt } from "../dates/LocalTimes.ts"
+import { dueAt, rfc3339 } from "../dates/LocalTimes.ts"
 import { upcoming } from "../dates/TaskDates.ts"
 import type { TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
@@ -25,7 +25,7 @@ export class TaskOccurrences extends Context.Service<TaskOccurrences, {
           const { now, userZone } = moment
           const next: Array<Occurrences["next"][number]> = []
           for (const due of task.completed ? [] : upcoming(task.dates, now, userZone, most)) {
-            next.push({ ...due, due_at: new Date(dueAt(due, userZone)).toISOString() })
+            next.push({ ...due, due_at: rfc3339(dueAt(due, userZone)) })
             // a rule that seldom occurs takes its time
             yield* Effect.yieldNow
           }

@@ -25,6 +25,7 @@ import {
 import { requestTarget } from "../http/RequestTarget.ts"
 import { Reminders } from "./Reminders.ts"
 import { Statistics } from "./Statistics.ts"
+import { TaskBatches } from "./TaskBatches.ts"
 import { TaskOccurrences } from "./TaskOccurrences.ts"
 import { Tasks } from "./Tasks.ts"
 
@@ -45,6 +46,7 @@ const once = <Request, A, E, R>(write: (request: Request) => Effect.Effect<A, E,
 
 const handlers = Effect.gen(function* () {
   const tasks = yield* Tasks
+  const batches = yield* TaskBatches
   const statistics = yield* Statistics
   const occurrences = yield* TaskOccurrences
   const reminders = yield* Reminders
@@ -110,16 +112,16 @@ const handlers = Effect.gen(function* () {
     stats: () => Effect.flatMap(CurrentUser, (user) => statistics.of(user.id)),
     bulkComplete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkCompletion.Type }) {
       const user = yield* CurrentUser
-      return yield* tasks.completeMany(user.id, payload.ids, payload.completed ?? true)
+      return yield* batches.complete(user.id, payload.ids, payload.completed ?? true)
     })),
     bulkDelete: once(Effect.fnUntraced(function* ({ payload }: { readonly payload: typeof BulkDeletion.Type }) {
       const user = yield* CurrentUser
-      return yield* tasks.removeMany(user.id, payload.ids)
+      return yield* batches.remove(user.id, payload.ids)
     })),
     batch: (deleted: 200 | 204) =>
       once(Effect.fnUntraced(function* ({ payload }: { readonly payload: Batch }) {
         const user = yield* CurrentUser
-        return { results: yield* tasks.batch(user.id, payload, deleted) }
+        return { results: yield* batches.run(user.id, payload, deleted) }
       })),
     update,
     remove: Effect.fnUntraced(function* ({ headers, params }: One) {

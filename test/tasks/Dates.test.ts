@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest"
 import { useServers } from "../support/TestServer.ts"
-import { families, having } from "./families.ts"
+import { families, having, newId } from "./families.ts"
 
 const [server, second] = useServers(2)
 
@@ -41,6 +41,28 @@ describe.each(families)("dates of tasks under $name", ({ tasks }) => {
     expect((await send("PATCH", `/${created.id}`, { due: null })).status).toBe(422)
     const plain = having(200, await send("PATCH", `/${created.id}`, { due: null, recurrence: null })).json
     expect(plain).toMatchObject({ due: null, due_at: null, recurrence: null })
+  })
+
+  it("are the same creation whatever the order of their members and whether defaults are spelled out", async () => {
+    const user = await server.register()
+    const post = (task: object) =>
+      server.request("POST", tasks(user), { token: user.access_token, body: { title: "Water", id, ...task } })
+    const id = newId()
+    const due = { date: "2030-01-01", time: "09:00" }
+    const reminders = [{ before: "PT1H" }]
+    const created = having(201, await post({ due, recurrence: { rule: "FREQ=DAILY" }, reminders })).json
+    const again = { missed: "skip", rule: "FREQ=DAILY", month_end: "clamp", anchor: "due" }
+    const same = { reminders, recurrence: again, due: { time: "09:00", date: "2030-01-01" } }
+    expect(having(200, await post(same)).json).toEqual(created)
+    for (
+      const other of [
+        { due: { ...due, time: "09:01" } },
+        { due: { ...due, time_zone: "UTC" } },
+        { recurrence: { ...again, missed: "each" } },
+        { reminders: [{ before: "PT2H" }] },
+        { reminders: [] }
+      ]
+    ) expect((await post({ ...same, ...other })).status, JSON.stringify(other)).toBe(409)
   })
 
   it("move on once however many complete an occurrence at once", async () => {
