@@ -1,36 +1,19 @@
 /** Streams of real processes: what a restart of the database loses (nothing), and what a thousand of them cost. */
 import { readFileSync } from "node:fs"
-import { get } from "node:http"
 import { setTimeout as pause } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
 import { connectTo, emptyDatabase, startProxy, testDatabaseUrl } from "../operation/postgres.ts"
-import { type Finished, patience, type Program, start } from "../operation/program.ts"
-import { makeReader } from "../support/EventStream.ts"
+import { patience, type Program, start } from "../operation/program.ts"
+import { type EventReader, followChanges } from "../support/EventStream.ts"
 import type { Account } from "../support/TestServer.ts"
 import { having } from "../tasks/families.ts"
 
 const secret = { JWT_SECRET: "0f7c2e5b9a4d4e6f8a1b3c5d7e9f0a2b4c6d8e0f" }
 
-const open = (program: Program, { access_token }: Account, finished: Finished) =>
-  new Promise<ReturnType<typeof makeReader>>((resolve, reject) => {
-    const request = get(`${program.url}/api/v1/changes/stream`, {
-      agent: false,
-      headers: { authorization: `Bearer ${access_token}` }
-    }, (response) => {
-      const reader = makeReader()
-      response.setEncoding("utf8").on("data", (text: string) => {
-        reader.feed(text)
-        resolve(reader)
-      }).on("error", () => {})
-    })
-    request.on("error", reject)
-    finished(() => void request.on("error", () => {}).destroy())
-  })
-
 const create = async (program: Program, { access_token }: Account, title: string) =>
   having(201, await program.request("POST", "/api/v1/tasks", { token: access_token, body: { title } }))
 
-const titles = (reader: ReturnType<typeof makeReader>) => reader.events.map(({ data }) => JSON.parse(data).title)
+const titles = (reader: EventReader) => reader.events.map(({ data }) => JSON.parse(data).title)
 
 const until = async (what: () => boolean, milliseconds: number) => {
   for (const end = Date.now() + milliseconds; !what() && Date.now() < end;) await pause(20)
@@ -49,7 +32,7 @@ describe.skipIf(testDatabaseUrl === undefined)(
           start({ ...secret, DATABASE_URL: proxy.url }, onTestFinished)
         ])
         const user = await writer.register()
-        const reader = await open(follower, user, onTestFinished)
+        const reader = await followChanges(follower, user, onTestFinished)
         await create(writer, user, "before")
         await until(() => reader.events.length === 1, 5_000)
 
@@ -79,11 +62,11 @@ describe.skipIf(testDatabaseUrl === undefined)(
           Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${program.pid}/status`, "utf8"))?.[1]) / 1024
         const users = await Promise.all(Array.from({ length: 20 }, () => program.register()))
         const before = resident()
-        const readers: Array<ReturnType<typeof makeReader>> = []
+        const readers: Array<EventReader> = []
         for (let i = 0; i < 1_000; i += 50) {
           readers.push(
             ...await Promise.all(
-              Array.from({ length: 50 }, (_, j) => open(program, users[(i + j) % 20]!, onTestFinished))
+              Array.from({ length: 50 }, (_, j) => followChanges(program, users[(i + j) % 20]!, onTestFinished))
             )
           )
         }

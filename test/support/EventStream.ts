@@ -1,3 +1,6 @@
+/** Event streams as clients read them. */
+import { get } from "node:http"
+
 export interface SentEvent {
   readonly event: string
   readonly id: string
@@ -37,3 +40,27 @@ export const makeReader = () => {
     }
   }
 }
+
+/** What a stream has told so far. */
+export type EventReader = ReturnType<typeof makeReader>
+
+/** Follows the changes of this user on a connection of its own; resolves with the first that it is told. */
+export const followChanges = (
+  { url }: { readonly url: string },
+  { access_token }: { readonly access_token: string },
+  finished: (work: () => void) => void
+) =>
+  new Promise<EventReader>((resolve, reject) => {
+    const request = get(`${url}/api/v1/changes/stream`, {
+      agent: false,
+      headers: { authorization: `Bearer ${access_token}` }
+    }, (response) => {
+      const reader = makeReader()
+      response.setEncoding("utf8").on("data", (text: string) => {
+        reader.feed(text)
+        resolve(reader)
+      }).on("error", () => {})
+    })
+    request.on("error", reject)
+    finished(() => void request.on("error", () => {}).destroy())
+  })
