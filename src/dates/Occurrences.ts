@@ -1,7 +1,7 @@
 /** The days of a recurrence rule. */
 import { RRuleTemporal } from "rrule-temporal"
 import { Temporal } from "temporal-polyfill"
-import type { LocalDate } from "../domain/Due.ts"
+import { lastDueDate, type LocalDate } from "../domain/Due.ts"
 import { type Rule, weekdays } from "../domain/Rule.ts"
 
 /** What becomes of the 29th, 30th and 31st in a shorter month: its last day, or nothing (RFC 7529 calls them BACKWARD and OMIT). */
@@ -96,7 +96,7 @@ const rulesOf = ({ monthEnd, rule, start }: Series): ReadonlyArray<Rule> => {
 /** The days of a series after another, and not before its start, in their order, as far as they are found. */
 export const daysAfter = function* (series: Series, after: LocalDate): Generator<LocalDate> {
   const last = Temporal.PlainDate.from(after > series.start ? after : series.start).add({ years: horizon }).toString()
-  const end = last.length === 10 ? last : "9999-12-31"
+  const end = last.length === 10 ? last : lastDueDate
   const rules = rulesOf(series).map((rule) => {
     const find = finder(rule, series.start, end)
     return { find, day: find(after) }

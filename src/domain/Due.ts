@@ -18,6 +18,11 @@ export const LocalDate = Schema.String.check(
 ).annotate({ examples: ["2026-12-01"] })
 export type LocalDate = typeof LocalDate.Type
 
+/** The last day whose end is in the year 9999 in every zone: instants are shown with four digits of the year. */
+export const lastDueDate = "9999-12-30"
+
+const DueDate = LocalDate.check(Schema.makeFilter((date) => date <= lastDueDate || `must not be after ${lastDueDate}`))
+
 /** A time of the clock on the wall, to the minute. */
 export const LocalTime = Schema.String.check(
   Schema.isPattern(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { message: "must be a time HH:MM from 00:00 to 23:59" })
@@ -25,7 +30,7 @@ export const LocalTime = Schema.String.check(
 
 /** `time_zone` fixes the place; without it the time is that of the owner's zone, and without a time it is the whole day. */
 export const Due = closed({
-  date: LocalDate,
+  date: DueDate,
   time: Schema.optionalKey(LocalTime),
   time_zone: Schema.optionalKey(TimeZone)
 }).check(Schema.makeFilter(
@@ -42,7 +47,7 @@ export const ShownDue = Schema.Struct({
 
 /** What of a due date is to be otherwise (RFC 7396): what is absent stays, `null` goes. */
 export const DuePatch = closed({
-  date: Schema.optionalKey(LocalDate),
+  date: Schema.optionalKey(DueDate),
   time: Schema.optionalKey(Schema.NullOr(LocalTime)),
   time_zone: Schema.optionalKey(Schema.NullOr(TimeZone))
 }).annotate({ identifier: "DuePatch" })
