@@ -40,9 +40,9 @@ export interface DatesFault {
 const isSameDue = (one: Due | null, other: Due | null): boolean =>
   one?.date === other?.date && one?.time === other?.time && one?.time_zone === other?.time_zone
 
-const isSameRecurrence = (one: Recurrence | null, other: Recurrence | null): boolean =>
-  one?.rule === other?.rule && one?.anchor === other?.anchor && one?.month_end === other?.month_end &&
-  one?.missed === other?.missed
+/** Whether its days are counted from the same: what is left out of them does not matter. */
+const isSameSeries = (one: Recurrence, other: Recurrence): boolean =>
+  one.rule === other.rule && one.anchor === other.anchor
 
 /** A merge patch of a due date, merged; what it lacks then is a fault. */
 const mergedDue = (current: Due | null, sent: DuePatch | null): Result.Result<Due | null, DatesFault> => {
@@ -115,15 +115,16 @@ export const changed = (before: TaskDates, sent: SentDates, userZone: string): R
   const reminders = remindersOf(sent.reminders ?? before.reminders.map(sentOf), now, before, userZone)
   if (recurrence === null) return Result.succeed({ due: now, recurrence, reminders })
   if (now === null) return Result.fail({ pointer: "/recurrence", detail: "needs a due date" })
-  const isSame = before.recurrence !== null && isSameDue(now, before.due) &&
-    isSameRecurrence(recurrence, before.recurrence)
+  const goesOn = before.recurrence !== null && isSameDue(now, before.due) &&
+    isSameSeries(recurrence, before.recurrence)
   const { anchor, missed, month_end, rule } = recurrence
-  const place = isSame ? before.recurrence.place : { start: now.date, number: 1 }
+  const place = goesOn ? before.recurrence.place : { start: now.date, number: 1 }
   const after = { due: now, recurrence: { rule, anchor, month_end, missed, place }, reminders }
-  if (isSame) return Result.succeed(after)
+  if (goesOn && month_end === before.recurrence.month_end) return Result.succeed(after)
   try {
     // whoever sets a rule is told at once that it can't be followed, not when the task is completed
-    next({ ...after, recurrence: { ...after.recurrence, missed: "each" } }, 0, userZone)
+    const onItsDay = dueAt({ time: "00:00", ...now }, userZone)
+    next({ ...after, recurrence: { ...after.recurrence, missed: "each" } }, onItsDay, userZone)
     return Result.succeed(after)
   } catch (error) {
     if (!(error instanceof TooRare)) throw error
