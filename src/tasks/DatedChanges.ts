@@ -3,7 +3,7 @@ import { Effect, Result } from "effect"
 import { OccurrenceMismatch, ValidationFailed } from "../api/Problems.ts"
 import { rfc3339 } from "../dates/LocalTimes.ts"
 import { reminderAt } from "../dates/ReminderTimes.ts"
-import { advanced, changed, type TaskDates } from "../dates/TaskDates.ts"
+import { advanced, changed, dueAtOf, type TaskDates } from "../dates/TaskDates.ts"
 import type { LocalDate } from "../domain/Due.ts"
 import type { SentCompletion, TaskChange } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
@@ -25,7 +25,10 @@ export const completionOf = ({ completed = true, occurrence }: SentCompletion): 
 export type DatesProblem = ValidationFailed | OccurrenceMismatch
 
 /** A line of the ledger, before the write has its version. */
-export type LedgerEntry = Omit<Completed, "version" | "id">
+export type LedgerEntry = Omit<Completed, "version" | "id"> & {
+  /** the instant at which it was due */
+  readonly dueAt: number
+}
 
 /** What is to be written of a task; `asIs`: nothing, because it is so already. */
 export type Outcome =
@@ -90,9 +93,15 @@ export const outcomeOf = Effect.fnUntraced(function* (
       asIs: false,
       dates: next ?? dates,
       completed: next === undefined,
-      completedOccurrence: { occurrence: dates.due!.date, place: dates.recurrence.place }
+      completedOccurrence: {
+        occurrence: dates.due!.date,
+        place: dates.recurrence.place,
+        // of what is completed here: the same write may have set it
+        dueAt: dueAtOf(dates, userZone)!
+      }
     }
   }
+  if (completion?.completed === true) return { asIs: true }
   if (completion?.completed === false) {
     const newest = yield* repo.takeNewest(userId, task.id)
     if (newest === undefined) return task.completed ? plain(false) : { asIs: true }

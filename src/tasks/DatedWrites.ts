@@ -3,7 +3,7 @@ import { Context, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { ValidationFailed } from "../api/Problems.ts"
 import { transaction } from "../database/Transaction.ts"
-import { changed, delivered, dueAtOf, noDates, type TaskDates } from "../dates/TaskDates.ts"
+import { changed, delivered, noDates, type TaskDates } from "../dates/TaskDates.ts"
 import { fromWhole, type Task, type TaskChange, type TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { type Completion, type DatesProblem, type LedgerEntry, outcomeOf } from "./DatedChanges.ts"
@@ -90,7 +90,7 @@ export class DatedWrites extends Context.Service<DatedWrites, {
             const stored = yield* dates.find(userId, changes.map(({ id }) => id), "live")
             const asIs: Array<TaskId> = []
             const toWrite: Array<TaskWrite> = []
-            const ledger: Array<LedgerEntry & { readonly id: TaskId; readonly dueAt: number }> = []
+            const ledger: Array<LedgerEntry & { readonly id: TaskId }> = []
             for (const { completion, expected, id, members } of changes) {
               const task = stored.get(id)
               if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
@@ -106,9 +106,7 @@ export class DatedWrites extends Context.Service<DatedWrites, {
                   members: { ...members, completed },
                   dates: dateValues(dates, moment.userZone)
                 })
-                if (completedOccurrence !== undefined) {
-                  ledger.push({ id, ...completedOccurrence, dueAt: dueAtOf(task.dates, moment.userZone)! })
-                }
+                if (completedOccurrence !== undefined) ledger.push({ id, ...completedOccurrence })
               }
             }
             const written = toWrite.length === 0 ? noTasks : yield* repo.update(userId, toWrite)

@@ -126,7 +126,7 @@ export class DatesRepo extends Context.Service<DatesRepo, {
   /** Open tasks with a reminder whose time has come. */
   readonly findReminding: (userId: UserId, limit: number) => Effect.Effect<ReadonlyArray<DatedTask>>
   readonly isCompleted: (userId: UserId, id: TaskId, occurrence: LocalDate) => Effect.Effect<boolean>
-  /** Writes the ledger: `due_at` and `completed_at` are those of the task before and after its write. */
+  /** Writes the ledger, after the task was written: `completed_at` is the instant of that. */
   readonly add: (userId: UserId, completed: Completed, dueAt: number) => Effect.Effect<void>
   /** The last lines of a task, oldest first. */
   readonly ledger: (userId: UserId, id: TaskId, most: number) => Effect.Effect<Occurrences["past"]>
