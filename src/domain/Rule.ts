@@ -140,6 +140,8 @@ const check = (rule: Rule): Rule => {
     }
   }
   if (has(byYearDay) && has(byDay)) refuse("BYYEARDAY and BYDAY are not supported together")
+  // week 1 may begin in the year before: is that a year of the interval?
+  if (has(byWeekNumber) && rule.interval > 1) refuse("BYWEEKNO and INTERVAL are not supported together")
   if (has(byWeekNumber) && has(bySetPosition)) refuse("BYWEEKNO and BYSETPOS are not supported together")
   if (has(bySetPosition) && ![byDay, byMonth, byMonthDay, byWeekNumber, byYearDay].some(has)) {
     refuse("BYSETPOS needs another part that begins with BY")

@@ -103,7 +103,7 @@ it("are those of a slow reference, for any rule", () => {
       const found = following(rule as Rule, start, monthEnd, 12, until)
       const isTooRare = found.length < expected.length
       expect(found, text).toEqual(isTooRare ? expected.slice(0, found.length) : expected)
-      if (isTooRare) expect(expected.length, `${text} is too rare`).toBeLessThan(3)
+      if (isTooRare) expect(expected.length, `${text} is too rare`).toBeLessThan(6)
       else compared++
     }),
     { numRuns: Number(process.env["RUNS"] ?? 300) }
