@@ -1,0 +1,387 @@
+/** What completing a task that recurs does, however often and by whichever request it is asked for, and taking it back. */
+import { randomUUID } from "node:crypto"
+import { describe, expect, it } from "vitest"
+import { expectProblem } from "../support/expect.ts"
+import { useServers } from "../support/TestServer.ts"
+import { batch, resultsOf } from "./batches.ts"
+import { dateIn, datesOf, daysAfter, expectFaults } from "./dated.ts"
+import { canonical, families, having, newId, userScoped } from "./families.ts"
+
+const [server, second] = useServers(2)
+
+const user = async (family = canonical) => datesOf(server, await server.register(), family)
+const daily = { due: { date: "2031-01-01" }, recurrence: { rule: "FREQ=DAILY" } }
+const few = { due: { date: "2031-01-01" }, recurrence: { rule: "FREQ=DAILY;COUNT=2" } }
+
+/** Without what every write changes. */
+const still = ({ overdue: _, updated_at: __, version: ___, ...task }: Record<string, unknown>) => task
+
+describe.each(families)("completing under $name", (family) => {
+  it("keeps the task open, with a new version and all but its due date", async () => {
+    const tasks = await user(family)
+    const made = await tasks.create({
+      ...daily,
+      description: "d",
+      priority: "high",
+      tags: ["a"],
+      due: { date: "2031-01-01", time: "09:00", time_zone: "Asia/Tokyo" },
+      reminders: [{ before: "PT30M" }, { before: "P1D" }, { at: "2031-01-01T00:00:00.000Z" }]
+    })
+    const next = await tasks.complete(made.id)
+    expect(next).toEqual({
+      ...made,
+      due: { ...made.due, date: "2031-01-02" },
+      due_at: "2031-01-02T00:00:00.000Z",
+      version: made.version + 1,
+      updated_at: next.updated_at
+    })
+    expect(await tasks.read(made.id)).toEqual(next)
+  })
+
+  it("an occurrence that is named is done once: one in the ledger is answered as it is, another is refused", async () => {
+    const tasks = await user(family)
+    const { id } = await tasks.create(daily)
+    const complete = (occurrence: string, more: object = {}) =>
+      tasks.send("PATCH", `/${id}/complete`, { occurrence, ...more })
+    const after = having(200, await complete("2031-01-01")).json
+    expect(after.due.date).toBe("2031-01-02")
+    for (let n = 0; n < 3; n++) expect(having(200, await complete("2031-01-01")).json).toEqual(after)
+    for (const other of ["2031-01-03", "2030-12-31", "1970-01-01", "9999-12-31"]) {
+      expectProblem(await complete(other), 409, "occurrence_mismatch")
+    }
+    for (const wrong of ["2031-02-30", "", "tomorrow", 5, null, {}]) {
+      expectFaults(await tasks.send("PATCH", `/${id}/complete`, { occurrence: wrong }), "/occurrence")
+    }
+    expect(await tasks.read(id)).toEqual(after)
+    having(200, await complete("2031-01-02", { completed: true }))
+    expect(having(200, await complete("2031-01-01")).json.due.date).toBe("2031-01-03")
+    // what was taken back can be done again
+    await tasks.undo(id)
+    expect(having(200, await complete("2031-01-02")).json.due.date).toBe("2031-01-03")
+    await tasks.undo(id)
+    await tasks.undo(id)
+    expectProblem(await complete("2031-01-02"), 409, "occurrence_mismatch")
+    expect(having(200, await complete("2031-01-01")).json.due.date).toBe("2031-01-02")
+  })
+
+  it("an occurrence of a task that does not recur is its due date", async () => {
+    const tasks = await user(family)
+    const plain = await tasks.create({ due: { date: "2031-01-01" } })
+    const none = await tasks.create({})
+    for (const id of [plain.id, none.id]) {
+      expectProblem(
+        await tasks.send("PATCH", `/${id}/complete`, { occurrence: "2031-01-02" }),
+        409,
+        "occurrence_mismatch"
+      )
+    }
+    for (let n = 0; n < 2; n++) {
+      expect(await tasks.complete(plain.id, { occurrence: "2031-01-01" })).toMatchObject({
+        completed: true,
+        due: { date: "2031-01-01" }
+      })
+    }
+    expect(await tasks.undo(plain.id)).toMatchObject({ completed: false, due: { date: "2031-01-01" } })
+  })
+
+  it("the last occurrence really completes the task, and again changes nothing", async () => {
+    const tasks = await user(family)
+    const { id } = await tasks.create(few)
+    expect(await tasks.complete(id)).toMatchObject({
+      completed: false,
+      completed_at: null,
+      due: { date: "2031-01-02" }
+    })
+    const last = await tasks.complete(id)
+    expect(last).toMatchObject({ completed: true, due: { date: "2031-01-02" }, overdue: false })
+    expect(last.completed_at).toBe(last.updated_at)
+    for (const body of [{}, { occurrence: "2031-01-02" }, { occurrence: "2031-01-01" }]) {
+      expect(still(await tasks.complete(id, body) as never)).toEqual(still(last as never))
+    }
+    expectProblem(
+      await tasks.send("PATCH", `/${id}/complete`, { occurrence: "2031-01-03" }),
+      409,
+      "occurrence_mismatch"
+    )
+    // a completion that was answered before has left no second line to take back
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, completed_at: null, due: { date: "2031-01-02" } })
+    expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+  })
+
+  it("is taken back one by one to the first, and done again", async () => {
+    const tasks = await user(family)
+    const made = await tasks.create({
+      ...few,
+      due: { date: "2031-01-31", time: "09:00" },
+      recurrence: { rule: "FREQ=MONTHLY;COUNT=4" }
+    })
+    const { id } = made
+    const states = [made]
+    for (let n = 0; n < 4; n++) states.push(await tasks.complete(id))
+    expect(states.map(({ completed, due }) => [due!.date, completed])).toEqual([
+      ["2031-01-31", false],
+      ["2031-02-28", false],
+      ["2031-03-31", false],
+      ["2031-04-30", false],
+      ["2031-04-30", true]
+    ])
+    for (let round = 0; round < 2; round++) {
+      let version = (await tasks.read(id)).version
+      for (const before of states.slice(0, -1).reverse()) {
+        const back = await tasks.undo(id)
+        expect(still(back as never)).toEqual(still(before as never))
+        expect(back.version).toBeGreaterThan(version)
+        version = back.version
+      }
+      const first = await tasks.undo(id)
+      expect(still(first as never)).toEqual(still(made as never))
+      expect(first.version).toBe(version)
+      for (const after of states.slice(1)) {
+        expect({ ...still(await tasks.complete(id) as never), completed_at: null }).toEqual({
+          ...still(after as never),
+          completed_at: null
+        })
+      }
+    }
+  })
+
+  it("by PUT and PATCH is that of the current occurrence, and false or nothing takes none back", async () => {
+    const tasks = await user(family)
+    const { id } = await tasks.create(few)
+    const put = (body: object) => tasks.put(id, { title: "t", ...few, due: { date: "2031-01-02" }, ...body })
+    expect(await tasks.patch(id, { completed: true, title: "u" })).toMatchObject({
+      completed: false,
+      title: "u",
+      due: { date: "2031-01-02" }
+    })
+    for (const body of [{ completed: false }, { completed: null }, { title: "v" }]) {
+      expect(await tasks.patch(id, body)).toMatchObject({ completed: false, due: { date: "2031-01-02" } })
+    }
+    for (const body of [{ completed: false }, {}]) {
+      expect(await put(body)).toMatchObject({ completed: false, due: { date: "2031-01-02" } })
+    }
+    const last = await put({ completed: true })
+    expect(last).toMatchObject({ completed: true, due: { date: "2031-01-02" } })
+    for (const body of [{ completed: false }, { completed: null }, { completed: true }, { title: "w" }]) {
+      expect(await tasks.patch(id, body)).toMatchObject({ completed: true, completed_at: last.completed_at })
+    }
+    for (const body of [{ completed: false }, {}]) expect(await put(body)).toMatchObject({ completed: true })
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date: "2031-01-02" } })
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date: "2031-01-01" } })
+  })
+
+  it("in the request that makes the task recur is that of the date it sets", async () => {
+    const tasks = await user(family)
+    for (const method of ["PUT", "PATCH"]) {
+      const { id } = await tasks.create({})
+      const body = { title: "t", ...daily, completed: true }
+      expect(having(200, await tasks.send(method, `/${id}`, body)).json).toMatchObject({
+        completed: false,
+        due: { date: "2031-01-02" }
+      })
+      expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+    }
+    const done = await tasks.create({ due: { date: "2031-01-01" } })
+    await tasks.complete(done.id)
+    expect(await tasks.patch(done.id, { recurrence: daily.recurrence })).toMatchObject({ completed: true })
+    expect(await tasks.undo(done.id)).toMatchObject({ completed: false, due: { date: "2031-01-01" } })
+    expect((await tasks.complete(done.id)).due!.date).toBe("2031-01-02")
+    const stopped = await tasks.create(daily)
+    expect(await tasks.patch(stopped.id, { recurrence: null, completed: true })).toMatchObject({
+      completed: true,
+      recurrence: null,
+      due: daily.due
+    })
+  })
+
+  it("again with its Idempotency-Key is the stored answer, and with an old version is refused", async () => {
+    const tasks = await user(family)
+    const { id, version } = await tasks.create(daily)
+    const key = { "idempotency-key": randomUUID() }
+    const first = having(200, await tasks.send("PATCH", `/${id}/complete`, {}, key))
+    const again = having(200, await tasks.send("PATCH", `/${id}/complete`, {}, key))
+    expect(again.headers.get("idempotent-replayed")).toBe("true")
+    expect(again.json).toEqual(first.json)
+    expect(await tasks.read(id)).toEqual(first.json)
+    for (const body of [{}, { occurrence: "2031-01-01" }, { occurrence: "2031-01-09" }, { completed: false }]) {
+      const stale = await tasks.send("PATCH", `/${id}/complete`, body, { "if-match": `"${version}"` })
+      expectProblem(stale, 412, "stale_version")
+      expect(stale.json.current).toEqual(first.json)
+    }
+    const now = { "if-match": `"${first.json.version}"` }
+    expect(having(200, await tasks.send("PATCH", `/${id}/complete`, {}, now)).json.due.date).toBe("2031-01-03")
+    expectProblem(await tasks.send("PATCH", `/${id}/complete`, { completed: false }, now), 412, "stale_version")
+    expect((await tasks.read(id)).due!.date).toBe("2031-01-03")
+  })
+
+  it("by twenty at once is twenty occurrences, or one where all of them name it", async () => {
+    const tasks = await user(family)
+    const other = datesOf(second, tasks.account, family)
+    const { id } = await tasks.create(daily)
+    const at20 = (body?: Record<string, unknown>) =>
+      Promise.all(Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? tasks : other).complete(id, body)))
+    const dates = (await at20()).map(({ due }) => due!.date).sort()
+    expect(dates).toEqual(Array.from({ length: 20 }, (_, n) => daysAfter("2031-01-02", n)))
+    const same = await at20({ occurrence: "2031-01-21" })
+    expect(new Set(same.map(({ due, version }) => `${due!.date} ${version}`)).size).toBe(1)
+    expect(same[0]!.due!.date).toBe("2031-01-22")
+    const back = await at20({ completed: false })
+    expect(back.map(({ due }) => due!.date).sort()).toEqual(dates.map((date) => daysAfter(date, 0)))
+    expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+    expect(await tasks.undo(id)).toEqual(await tasks.read(id))
+  })
+
+  it("of tasks whose rule finds no further day ends the series", async () => {
+    const tasks = await user(family)
+    const today = new Date(`${dateIn("UTC", Date.now())}T12:00:00Z`).getUTCDay()
+    // from any day of a week but one: never
+    const weekday = ["SU", "MO", "TU", "WE", "TH", "FR", "SA"][(today + 3) % 7]
+    const recurrence = { rule: `FREQ=DAILY;INTERVAL=7;BYDAY=${weekday}`, anchor: "completion" }
+    const answer = await tasks.send("POST", "", { title: "t", due: { date: "2026-01-01" }, recurrence })
+    if (answer.status !== 201) return expectFaults(answer, "/recurrence/rule")
+    expect(await tasks.complete(answer.json.id)).toMatchObject({ completed: true })
+  })
+})
+
+describe.each(families)("completing many under $name", (family) => {
+  it("is completing each of them, and taking back the newest of each", async () => {
+    const tasks = await user(family)
+    const foreign = await (await user()).create(daily)
+    const [recurring, ending, plain, done] = [
+      await tasks.create(daily),
+      await tasks.create({ ...few, recurrence: { rule: "FREQ=DAILY;COUNT=1" } }),
+      await tasks.create({}),
+      await tasks.create({})
+    ]
+    await tasks.complete(done.id)
+    const ids = [recurring.id, ending.id, plain.id, done.id, foreign.id, newId(), recurring.id]
+    const dates = async () => [
+      (await tasks.read(recurring.id)).due!.date,
+      ...await Promise.all([ending, plain].map(async ({ id }) => (await tasks.read(id)).completed))
+    ]
+    expect(await tasks.bulkComplete(ids)).toEqual([
+      "updated",
+      "updated",
+      "updated",
+      "unchanged",
+      "not_found",
+      "not_found"
+    ])
+    expect(await dates()).toEqual(["2031-01-02", true, true])
+    expect(await tasks.bulkComplete(ids, true)).toEqual([
+      "updated",
+      "unchanged",
+      "unchanged",
+      "unchanged",
+      "not_found",
+      "not_found"
+    ])
+    expect(await dates()).toEqual(["2031-01-03", true, true])
+    expect(await tasks.bulkComplete(ids, false)).toEqual([
+      "updated",
+      "updated",
+      "updated",
+      "updated",
+      "not_found",
+      "not_found"
+    ])
+    expect(await dates()).toEqual(["2031-01-02", false, false])
+    expect(await tasks.bulkComplete(ids, false)).toEqual([
+      "updated",
+      "unchanged",
+      "unchanged",
+      "unchanged",
+      "not_found",
+      "not_found"
+    ])
+    expect(await dates()).toEqual(["2031-01-01", false, false])
+    const before = await tasks.read(recurring.id)
+    expect(await tasks.bulkComplete(ids, false)).toEqual([
+      "unchanged",
+      "unchanged",
+      "unchanged",
+      "unchanged",
+      "not_found",
+      "not_found"
+    ])
+    expect(await tasks.read(recurring.id)).toEqual(before)
+  })
+
+  it("in a batch is what the operations do one after the other", async () => {
+    const tasks = await user(family)
+    const { id, version } = await tasks.create(daily)
+    const operations = [
+      { op: "complete", id, occurrence: "2031-01-01" },
+      { op: "complete", id, occurrence: "2031-01-01" },
+      { op: "update", id, task: { completed: true } },
+      { op: "complete", id, occurrence: "2031-01-09" },
+      { op: "complete", id, if_match: version },
+      { op: "update", id, task: { due: null } },
+      { op: "complete", id, completed: false },
+      { op: "update", id, task: { due: { date: "2031-05-01" }, completed: true } },
+      { op: "complete", id }
+    ]
+    const results = resultsOf(await batch(server, tasks.account, "partial", operations, { family }))
+    expect(results.map(({ problem, status, task }) => [status, task?.due?.date ?? problem?.code])).toEqual([
+      [200, "2031-01-02"],
+      [200, "2031-01-02"],
+      [200, "2031-01-03"],
+      [409, "occurrence_mismatch"],
+      [412, "stale_version"],
+      [422, "validation_failed"],
+      [200, "2031-01-02"],
+      [200, "2031-05-02"],
+      [200, "2031-05-03"]
+    ])
+    expect((await tasks.read(id)).due!.date).toBe("2031-05-03")
+  })
+
+  it("in a batch of which one operation fails is undone with all of it", async () => {
+    const tasks = await user(family)
+    const { id } = await tasks.create(daily)
+    const first = await tasks.complete(id)
+    for (
+      const failing of [{ op: "complete", id, occurrence: "2031-01-09" }, { op: "update", id, task: { due: null } }, {
+        op: "delete",
+        id: newId()
+      }]
+    ) {
+      const operations = [{ op: "complete", id }, { op: "complete", id, completed: false }, {
+        op: "complete",
+        id,
+        completed: false
+      }, failing]
+      const answer = await batch(server, tasks.account, "atomic", operations, { family })
+      expectProblem(answer, 409, "batch_failed")
+      expect(answer.json.results.slice(0, 3).map(({ status }: { status: number }) => status)).toEqual([424, 424, 424])
+      expect(await tasks.read(id)).toEqual(first)
+      // the ledger too is as it was
+      expect(await tasks.complete(id, { occurrence: "2031-01-01" })).toEqual(first)
+    }
+    expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+  })
+})
+
+it("a task that was deleted and restored goes on where it was, and one that is deleted is not found", async () => {
+  const tasks = await user(userScoped)
+  const { id } = await tasks.create(few)
+  await tasks.complete(id)
+  having(204, await tasks.send("DELETE", `/${id}`))
+  for (const body of [{}, { occurrence: "2031-01-01" }, { completed: false }]) {
+    expectProblem(await tasks.send("PATCH", `/${id}/complete`, body), 404, "not_found")
+  }
+  expect(await tasks.bulkComplete([id], false)).toEqual(["not_found"])
+  expect(having(200, await tasks.send("POST", `/${id}/restore`)).json.due.date).toBe("2031-01-02")
+  expect((await tasks.complete(id, { occurrence: "2031-01-02" })).completed).toBe(true)
+})
+
+it("a task of another user is not found, whatever occurrence is named", async () => {
+  const tasks = await user()
+  const { id } = await tasks.create(daily)
+  const done = await tasks.complete(id)
+  const other = await user()
+  for (const body of [{}, { occurrence: "2031-01-01" }, { occurrence: "2031-01-02" }, { completed: false }]) {
+    expectProblem(await other.send("PATCH", `/${id}/complete`, body), 404, "not_found")
+  }
+  expect(await tasks.read(id)).toEqual(done)
+})
