@@ -1,14 +1,11 @@
 import { describe, expect, it } from "vitest"
 import { type Account, useServer } from "../support/TestServer.ts"
+import { datesOf } from "./dated.ts"
 import { families, type Family, having, newId, pointersOf } from "./families.ts"
 
 const server = useServer()
 
-const sender = ({ tasks }: Family, account: Account) => (method: string, path: string, body?: unknown) =>
-  server.request(method, tasks(account) + path, {
-    token: account.access_token,
-    ...(body !== undefined && { body })
-  })
+const sender = (family: Family, account: Account) => datesOf(server, account, family).send
 
 describe.each(families)("the occurrences of a task under $name", (family) => {
   it("are those that were completed, and those that come after the current one", async () => {

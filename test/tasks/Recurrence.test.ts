@@ -231,8 +231,9 @@ describe.each(families)("a task that recurs under $name", (family) => {
 
   it("ends where the calendar does", async () => {
     const tasks = await userIn("UTC", family)
-    for (const rule of ["FREQ=DAILY", "FREQ=YEARLY", "FREQ=MONTHLY"]) {
-      const { id } = await tasks.create({ due: { date: "9999-12-28" }, recurrence: { rule } })
+    const ends = { "FREQ=DAILY": "9999-12-28", "FREQ=MONTHLY": "9999-10-05", "FREQ=YEARLY": "9997-06-01" }
+    for (const [rule, date] of Object.entries(ends)) {
+      const { id } = await tasks.create({ due: { date }, recurrence: { rule } })
       let task = await tasks.complete(id)
       for (let n = 0; n < 4 && !task.completed; n++) {
         expect(task.due!.date.length).toBe(10)
@@ -240,5 +241,8 @@ describe.each(families)("a task that recurs under $name", (family) => {
       }
       expect(task.completed).toBe(true)
     }
+    // a rule that goes on nowhere is told at once
+    const late = { title: "a", due: { date: "9999-12-28" }, recurrence: { rule: "FREQ=MONTHLY" } }
+    expectFaults(await tasks.send("POST", "", late), "/recurrence/rule")
   })
 })

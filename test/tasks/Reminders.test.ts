@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest"
 import { type Account, useServers } from "../support/TestServer.ts"
 import { feedOf } from "./batches.ts"
+import { datesOf } from "./dated.ts"
 import { families, type Family, having, pointersOf, type TaskAnswer } from "./families.ts"
 
 const [server, second] = useServers(2)
@@ -9,11 +10,7 @@ const minutes = (count: number) => new Date(Date.now() + count * 60_000)
 /** What is due then, in a user's zone of UTC. */
 const due = (at: Date) => ({ date: at.toISOString().slice(0, 10), time: at.toISOString().slice(11, 16) })
 
-const sender = ({ tasks }: Family, account: Account) => (method: string, path: string, body?: unknown) =>
-  server.request(method, tasks(account) + path, {
-    token: account.access_token,
-    ...(body !== undefined && { body })
-  })
+const sender = (family: Family, account: Account) => datesOf(server, account, family).send
 
 /** As soon as all its reminders whose time has come are delivered: a worker comes by every second. */
 const reminded = async (send: ReturnType<typeof sender>, id: string, count = 1): Promise<TaskAnswer> => {
