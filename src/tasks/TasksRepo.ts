@@ -5,7 +5,7 @@ import { Writes } from "../changes/Writes.ts"
 import { Reads } from "../database/Reads.ts"
 import { priorities, type Priority, type Task, type TaskChange, type TaskCreate, TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
-import { dateColumns, dateNames } from "./DatesRepo.ts"
+import { dateParts } from "./DatesRepo.ts"
 import { type Filter, live as liveTasks, type Page, restorable as restorableTasks, taskList } from "./TaskList.ts"
 import type { Position } from "./TaskOrder.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
@@ -150,9 +150,6 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         }).pipe(byId, Effect.orDie)
       }
 
-      const setDates = sql.literal(
-        dateNames.map((name) => `${name} = case when has_dates then new_${name} else ${name} end`).join(", ")
-      )
       /** What is open means its instants in the zone that its owner has now; what was not open may have those of another. */
       const isOfOwnersZone = "due_date is not null and due_zone is null"
       const opensByItself = sql.literal(`not (${isOfOwnersZone})`)
@@ -162,6 +159,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
 
       return TasksRepo.of({
         insert: Effect.fnUntraced(function* (userId, tasks) {
+          const parts = dateParts(tasks)
           const values = yield* inTurns(tasks, (task) => ({
             task_id: task.id,
             title: task.title,
@@ -172,14 +170,14 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             title_terms: wordTerms(userId, task.title),
             description_terms: wordTerms(userId, task.description ?? null),
             tag_terms: tagTerms(userId, task.tags ?? []),
-            ...(task.dates ?? { new_reminders: [], new_reminder_times: [] })
+            ...task.dates
           }))
           return yield* writes.write<TaskRow>(userId, {
             count: tasks.length,
             given: table(
               values,
               `title text, description text, priority smallint, tags text[], creation_hash text, title_terms text[],
-              description_terms text[], tag_terms text[]${dateColumns}`
+              description_terms text[], tag_terms text[]${parts.columns}`
             ),
             // only ids of the client's own can be taken
             ...(tasks.some(({ creationHash }) => creationHash !== undefined) && {
@@ -189,11 +187,10 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             }),
             statement: sql`
             insert into tasks (user_id, id, version, title, description, priority, tags, created_at, updated_at,
-              creation_hash, title_terms, description_terms, tag_terms, ${sql.literal(dateNames.join(", "))})
+              creation_hash, title_terms, description_terms, tag_terms${sql.literal(parts.names)})
             select ${userId}::uuid, task_id, previous_version + n, title, description, priority, tags, written_at,
               written_at, decode(creation_hash, 'hex'), array_to_tsvector(title_terms),
-              array_to_tsvector(description_terms), array_to_tsvector(tag_terms),
-              ${sql.literal(dateNames.map((name) => `new_${name}`).join(", "))}
+              array_to_tsvector(description_terms), array_to_tsvector(tag_terms)${sql.literal(parts.values)}
             from given, next
             on conflict (user_id, id) do nothing
             returning ${columns}`
@@ -239,6 +236,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             Effect.orDie
           ),
         update: Effect.fnUntraced(function* (userId, changes) {
+          const parts = dateParts(changes)
           const targets = yield* inTurns(changes, ({ dates = { has_dates: false }, expected, id, members }) => ({
             id,
             expected,
@@ -264,7 +262,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
                 (new_completed or completed_at is null or ${opensByItself}))`,
               columns: `, new_title text, new_title_terms text[], has_description boolean, new_description text,
                 new_description_terms text[], new_completed boolean, new_priority smallint, new_tags text[],
-                new_tag_terms text[]${dateColumns}`,
+                new_tag_terms text[]${parts.columns}`,
               assignments: sql`
               title = coalesce(new_title, title),
               title_terms = coalesce(array_to_tsvector(new_title_terms), title_terms),
@@ -274,8 +272,8 @@ export class TasksRepo extends Context.Service<TasksRepo, {
               ${sql.literal(completion("coalesce(new_completed, completed)"))},
               priority = coalesce(new_priority, priority),
               tags = coalesce(new_tags, tags),
-              tag_terms = coalesce(array_to_tsvector(new_tag_terms), tag_terms),
-              ${setDates}`
+              tag_terms = coalesce(array_to_tsvector(new_tag_terms), tag_terms)
+              ${sql.literal(parts.assignments)}`
             }
           )
         }),
@@ -286,16 +284,18 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             assignments: sql.literal(completion(String(completed)))
           }),
         remove: (userId, targets) => write(userId, targets, { guard: live, assignments: sql`deleted_at = written_at` }),
-        restore: (userId, targets) =>
-          write(
+        restore: (userId, targets) => {
+          const parts = dateParts(targets)
+          return write(
             userId,
             targets.map(({ dates = { has_dates: false }, ...target }) => ({ ...target, values: dates })),
             {
               guard: sql`${restorable} and (has_dates or completed_at is not null or ${opensByItself})`,
-              columns: dateColumns,
-              assignments: sql`deleted_at = null, ${setDates}`
+              columns: parts.columns,
+              assignments: sql.literal(`deleted_at = null${parts.assignments}`)
             }
           )
+        }
       })
     })
   )
