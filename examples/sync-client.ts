@@ -24,7 +24,13 @@ import { ChangedTask, TaskId } from "../src/domain/Task.ts"
 const { API = "http://127.0.0.1:3000", EMAIL, FILE = "tasks.json", PASSWORD, TOKENS = "tokens.json" } = process.env
 
 /** A write that is not answered yet. Each time that it is sent, it is the same request with the same key. */
-type Intent = { readonly key: string; readonly id: TaskId } & ({ readonly add: string } | { readonly ifMatch: string })
+type Intent = { readonly key: string; readonly id: TaskId } & ({ readonly add: string } | Done)
+
+interface Done {
+  readonly ifMatch: string
+  /** which one of a task that recurs: it may be completed elsewhere before this is sent */
+  readonly occurrence?: string
+}
 
 interface State {
   cursor?: string | undefined
@@ -156,17 +162,18 @@ const program = Effect.gen(function* () {
         yield* api.tasks.create({ params: {}, query: {}, headers, payload: { id: intent.id, title: intent.add } })
       } else {
         const conditional = { ...headers, "if-match": intent.ifMatch }
-        yield* api.tasks.complete({ params: { id: intent.id }, query: {}, headers: conditional, payload: {} })
+        const payload = intent.occurrence === undefined ? {} : { occurrence: intent.occurrence }
+        yield* api.tasks.complete({ params: { id: intent.id }, query: {}, headers: conditional, payload })
       }
       return []
     }).pipe(
       Effect.retry({ while: ({ _tag }) => _tag === "idempotency_in_flight", schedule: Schedule.spaced("1 second") }),
       // another If-Match is another request, so it has another key
-      Effect.catchTag("stale_version", ({ current: { completed, id, version } }) =>
-        Effect.succeed(completed ? [] : [{ key: crypto.randomUUID(), id, ifMatch: `"${version}"` }])),
+      Effect.catchTag("stale_version", ({ current: { completed, version } }) =>
+        Effect.succeed(completed ? [] : [{ ...intent, key: crypto.randomUUID(), ifMatch: `"${version}"` }])),
       // what the server will never do; a front end would tell its user
       Effect.catchTag(
-        ["not_found", "id_reused", "idempotency_key_reused", "too_large", "validation_failed"],
+        ["not_found", "id_reused", "occurrence_mismatch", "idempotency_key_reused", "too_large", "validation_failed"],
         ({ code, detail }) =>
           Effect.as(Effect.logError(`${intent.id} was refused: ${code}, ${detail}`), [])
       )
@@ -191,7 +198,12 @@ const program = Effect.gen(function* () {
     if (write === "add") state.outbox.push({ key, id: TaskId.make(SecureRandom.uuidV7Unsafe()), add: rest })
     else if (write === "done" && Schema.is(TaskId)(rest)) {
       const known = state.tasks[rest] // what was added here and has not come back yet has no version
-      state.outbox.push({ key, id: rest, ifMatch: known === undefined ? "*" : `"${known.version}"` })
+      state.outbox.push({
+        key,
+        id: rest,
+        ifMatch: known === undefined ? "*" : `"${known.version}"`,
+        ...(known?.recurrence && known.due && { occurrence: known.due.date })
+      })
     } else return Effect.logError(`neither "add <title>" nor "done <id>": ${line}`)
     store(FILE, state)
     queued.openUnsafe()

@@ -10,13 +10,13 @@ import { expect, it } from "vitest"
 import { startProxy } from "../operation/postgres.ts"
 import { emptyDirectory, emptyPlace, type Finished, patience, type Program, start } from "../operation/program.ts"
 import { type Account, type Answer, useServer } from "../support/TestServer.ts"
-import { create, having, listAll, nextOf, remove, type TaskAnswer } from "../tasks/families.ts"
+import { create, having, listAll, nextOf, remove, shown, type TaskAnswer } from "../tasks/families.ts"
 
 const script = fileURLToPath(new URL("../../examples/sync-client.ts", import.meta.url))
 
 interface Copy {
   readonly cursor?: string
-  readonly tasks: Record<string, TaskAnswer>
+  readonly tasks: Record<string, Omit<TaskAnswer, "overdue">>
   readonly outbox: ReadonlyArray<{ readonly key: string; readonly id: string; readonly ifMatch?: string }>
 }
 
@@ -107,8 +107,9 @@ const otherOf = (program: Program, account: Account) => {
   }
   return {
     writes: () => writes,
-    create: async (title: string): Promise<TaskAnswer> =>
-      having(201, await request("POST", "/api/v1/tasks", { title })).json,
+    create: async (title: string, dates = {}): Promise<TaskAnswer> =>
+      having(201, await request("POST", "/api/v1/tasks", { title, ...dates })).json,
+    complete: async (id: string) => having(200, await request("PATCH", `/api/v1/tasks/${id}/complete`)),
     rename: async (id: string, title: string) => having(200, await request("PATCH", `/api/v1/tasks/${id}`, { title })),
     remove: async (id: string) => having(200, await request("DELETE", `/api/v1/tasks/${id}`)),
     list: async (): Promise<ReadonlyArray<TaskAnswer>> => {
@@ -126,6 +127,9 @@ const otherOf = (program: Program, account: Account) => {
 /** As the changes tell of them: not what is overdue. */
 const byId = (tasks: ReadonlyArray<TaskAnswer>) =>
   Object.fromEntries(tasks.map(({ overdue: _, ...task }) => [task.id, task]))
+
+/** As the list shows them. */
+const copied = (client: ReturnType<typeof clientOf>) => byId(Object.values(client.copy().tasks).map(shown))
 
 const titles = (tasks: ReadonlyArray<TaskAnswer>) => tasks.map(({ title }) => title).sort()
 
@@ -160,12 +164,13 @@ it("survives kills of both sides, and does nothing twice", async ({ onTestFinish
           versions(await other.list())
         )
   }
-  const versions = (tasks: ReadonlyArray<TaskAnswer>) => tasks.map(({ id, version }) => [id, version]).sort()
+  const versions = (tasks: ReadonlyArray<Pick<TaskAnswer, "id" | "version">>) =>
+    tasks.map(({ id, version }) => [id, version]).sort()
 
   const [first, second, third] = [await other.create("one"), await other.create("two"), await other.create("three")]
   client.start()
   await client.said("following")
-  expect(client.copy().tasks).toEqual(byId(await other.list()))
+  expect(copied(client)).toEqual(byId(await other.list()))
 
   // its answers get lost, and it dies before it is answered
   network.loseAnswers()
@@ -190,15 +195,22 @@ it("survives kills of both sides, and does nothing twice", async ({ onTestFinish
   await until(isInStep)
 
   // what is written while the server is away meets another version, after a death on either side
+  const recurrence = { due: { date: "2031-01-01" }, recurrence: { rule: "FREQ=DAILY" } }
+  const daily = await other.create("daily", recurrence)
+  await until(isInStep)
   await restart("SIGKILL", async () => {
+    // the other one will have done it: this takes no version
+    await client.write(`done ${daily.id}`)
     await write(`done ${second.id}`)
     await write("add written offline")
     await client.kill("SIGKILL")
   })
   await other.rename(second.id, "two, changed meanwhile")
+  await other.complete(daily.id)
   client.start()
   await until(isInStep)
   expect(client.copy().tasks[second.id]).toMatchObject({ title: "two, changed meanwhile", completed: true })
+  expect(client.copy().tasks[daily.id]).toMatchObject({ due: { date: "2031-01-02" }, completed: false })
 
   // all at once
   await other.remove(third.id)
@@ -223,8 +235,9 @@ it("survives kills of both sides, and does nothing twice", async ({ onTestFinish
   const last = await other.create("the last")
   await until(isInStep)
   const tasks = await other.list()
-  expect(client.copy().tasks).toEqual(byId(tasks))
+  expect(copied(client)).toEqual(byId(tasks))
   expect(titles(tasks)).toEqual([
+    "daily",
     "done, but not known to be",
     "one",
     ...[0, 1, 2].map((round) => `mine again, ${round}`),
@@ -284,7 +297,7 @@ it("logs in, and begins again where deletions are no longer known", async ({ onT
   client.start()
   await client.said("beginning again: The cursor is not valid here")
   await client.said("following")
-  expect(client.copy().tasks).toEqual(byId(await listAll(server, account)))
+  expect(copied(client)).toEqual(byId(await listAll(server, account)))
 
   // its session is ended elsewhere, and it may log in again
   const { access_token } = JSON.parse(readFileSync(client.tokens, "utf8"))
