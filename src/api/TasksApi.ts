@@ -149,7 +149,7 @@ const shared = <const Scope extends Schema.Struct.Fields>(scope: Scope) => {
     }).middleware(Idempotent).middleware(FormedHeaders).middleware(RequestBody).annotateMerge(bodyOptional)
       .annotateMerge(summary(
         "Complete or reopen a task",
-        "Sets, never toggles: no body and `{}` complete it."
+        "Sets, never toggles: no body and `{}` complete it. A task that recurs goes on to its next occurrence, or back to the last."
       )),
     restore: HttpApiEndpoint.post("restore", "/:id/restore", {
       params: one,

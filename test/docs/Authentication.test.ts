@@ -1,15 +1,14 @@
 /** docs/authentication.md tells what to do about every failure of the auth endpoints. */
-import { readFileSync } from "node:fs"
 import { expect, it } from "vitest"
 import { OpenApi } from "effect/http-api"
 import { Api } from "../../src/api/Api.ts"
 import { problemCatalog } from "../../src/api/ProblemCatalog.ts"
+import { textOf } from "./documents.ts"
 
 const document = OpenApi.fromApi(Api)
 const catalog: Readonly<Record<string, { readonly status: number }>> = problemCatalog
 
-const markdown = readFileSync(new URL("../../docs/authentication.md", import.meta.url), "utf8")
-const section = markdown.split("\n## What each code wants\n")[1]!.split("\n## ")[0]!
+const section = textOf("docs/authentication.md", "What each code wants")
 /** status by code */
 const rows = new Map(
   [...section.matchAll(/^\| (\d{3}) +\| `(\w+)` +\| \S/gm)].map(([, status, code]) => [code!, Number(status)] as const)
