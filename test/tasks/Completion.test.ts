@@ -2,12 +2,11 @@
 import { randomUUID } from "node:crypto"
 import { describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
-import { useServers } from "../support/TestServer.ts"
-import { batch, resultsOf } from "./batches.ts"
+import { useServer } from "../support/TestServer.ts"
 import { dateIn, datesOf, daysAfter, expectFaults } from "./dated.ts"
-import { canonical, families, having, newId, userScoped } from "./families.ts"
+import { canonical, families, having, userScoped } from "./families.ts"
 
-const [server, second] = useServers(2)
+const server = useServer()
 
 const user = async (family = canonical) => datesOf(server, await server.register(), family)
 const daily = { due: { date: "2031-01-01" }, recurrence: { rule: "FREQ=DAILY" } }
@@ -214,151 +213,22 @@ describe.each(families)("completing under $name", (family) => {
     expect((await tasks.read(id)).due!.date).toBe("2031-01-03")
   })
 
-  it("by twenty at once is twenty occurrences, or one where all of them name it", async () => {
-    const tasks = await user(family)
-    const other = datesOf(second, tasks.account, family)
-    const { id } = await tasks.create(daily)
-    const at20 = (body?: Record<string, unknown>) =>
-      Promise.all(Array.from({ length: 20 }, (_, n) => (n % 2 === 0 ? tasks : other).complete(id, body)))
-    const dates = (await at20()).map(({ due }) => due!.date).sort()
-    expect(dates).toEqual(Array.from({ length: 20 }, (_, n) => daysAfter("2031-01-02", n)))
-    const same = await at20({ occurrence: "2031-01-21" })
-    expect(new Set(same.map(({ due, version }) => `${due!.date} ${version}`)).size).toBe(1)
-    expect(same[0]!.due!.date).toBe("2031-01-22")
-    const back = await at20({ completed: false })
-    expect(back.map(({ due }) => due!.date).sort()).toEqual(dates.map((date) => daysAfter(date, 0)))
-    expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
-    expect(await tasks.undo(id)).toEqual(await tasks.read(id))
-  })
-
   it("of tasks whose rule finds no further day ends the series", async () => {
     const tasks = await user(family)
-    const today = new Date(`${dateIn("UTC", Date.now())}T12:00:00Z`).getUTCDay()
-    // from any day of a week but one: never
-    const weekday = ["SU", "MO", "TU", "WE", "TH", "FR", "SA"][(today + 3) % 7]
-    const recurrence = { rule: `FREQ=DAILY;INTERVAL=7;BYDAY=${weekday}`, anchor: "completion" }
-    const answer = await tasks.send("POST", "", { title: "t", due: { date: "2026-01-01" }, recurrence })
-    if (answer.status !== 201) return expectFaults(answer, "/recurrence/rule")
-    expect(await tasks.complete(answer.json.id)).toMatchObject({ completed: true })
-  })
-})
-
-describe.each(families)("completing many under $name", (family) => {
-  it("is completing each of them, and taking back the newest of each", async () => {
-    const tasks = await user(family)
-    const foreign = await (await user()).create(daily)
-    const [recurring, ending, plain, done] = [
-      await tasks.create(daily),
-      await tasks.create({ ...few, recurrence: { rule: "FREQ=DAILY;COUNT=1" } }),
-      await tasks.create({}),
-      await tasks.create({})
-    ]
-    await tasks.complete(done.id)
-    const ids = [recurring.id, ending.id, plain.id, done.id, foreign.id, newId(), recurring.id]
-    const dates = async () => [
-      (await tasks.read(recurring.id)).due!.date,
-      ...await Promise.all([ending, plain].map(async ({ id }) => (await tasks.read(id)).completed))
-    ]
-    expect(await tasks.bulkComplete(ids)).toEqual([
-      "updated",
-      "updated",
-      "updated",
-      "unchanged",
-      "not_found",
-      "not_found"
-    ])
-    expect(await dates()).toEqual(["2031-01-02", true, true])
-    expect(await tasks.bulkComplete(ids, true)).toEqual([
-      "updated",
-      "unchanged",
-      "unchanged",
-      "unchanged",
-      "not_found",
-      "not_found"
-    ])
-    expect(await dates()).toEqual(["2031-01-03", true, true])
-    expect(await tasks.bulkComplete(ids, false)).toEqual([
-      "updated",
-      "updated",
-      "updated",
-      "updated",
-      "not_found",
-      "not_found"
-    ])
-    expect(await dates()).toEqual(["2031-01-02", false, false])
-    expect(await tasks.bulkComplete(ids, false)).toEqual([
-      "updated",
-      "unchanged",
-      "unchanged",
-      "unchanged",
-      "not_found",
-      "not_found"
-    ])
-    expect(await dates()).toEqual(["2031-01-01", false, false])
-    const before = await tasks.read(recurring.id)
-    expect(await tasks.bulkComplete(ids, false)).toEqual([
-      "unchanged",
-      "unchanged",
-      "unchanged",
-      "unchanged",
-      "not_found",
-      "not_found"
-    ])
-    expect(await tasks.read(recurring.id)).toEqual(before)
-  })
-
-  it("in a batch is what the operations do one after the other", async () => {
-    const tasks = await user(family)
-    const { id, version } = await tasks.create(daily)
-    const operations = [
-      { op: "complete", id, occurrence: "2031-01-01" },
-      { op: "complete", id, occurrence: "2031-01-01" },
-      { op: "update", id, task: { completed: true } },
-      { op: "complete", id, occurrence: "2031-01-09" },
-      { op: "complete", id, if_match: version },
-      { op: "update", id, task: { due: null } },
-      { op: "complete", id, completed: false },
-      { op: "update", id, task: { due: { date: "2031-05-01" }, completed: true } },
-      { op: "complete", id }
-    ]
-    const results = resultsOf(await batch(server, tasks.account, "partial", operations, { family }))
-    expect(results.map(({ problem, status, task }) => [status, task?.due?.date ?? problem?.code])).toEqual([
-      [200, "2031-01-02"],
-      [200, "2031-01-02"],
-      [200, "2031-01-03"],
-      [409, "occurrence_mismatch"],
-      [412, "stale_version"],
-      [422, "validation_failed"],
-      [200, "2031-01-02"],
-      [200, "2031-05-02"],
-      [200, "2031-05-03"]
-    ])
-    expect((await tasks.read(id)).due!.date).toBe("2031-05-03")
-  })
-
-  it("in a batch of which one operation fails is undone with all of it", async () => {
-    const tasks = await user(family)
-    const { id } = await tasks.create(daily)
-    const first = await tasks.complete(id)
-    for (
-      const failing of [{ op: "complete", id, occurrence: "2031-01-09" }, { op: "update", id, task: { due: null } }, {
-        op: "delete",
-        id: newId()
-      }]
-    ) {
-      const operations = [{ op: "complete", id }, { op: "complete", id, completed: false }, {
-        op: "complete",
-        id,
-        completed: false
-      }, failing]
-      const answer = await batch(server, tasks.account, "atomic", operations, { family })
-      expectProblem(answer, 409, "batch_failed")
-      expect(answer.json.results.slice(0, 3).map(({ status }: { status: number }) => status)).toEqual([424, 424, 424])
-      expect(await tasks.read(id)).toEqual(first)
-      // the ledger too is as it was
-      expect(await tasks.complete(id, { occurrence: "2031-01-01" })).toEqual(first)
-    }
-    expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+    // from every day of the week but that of the due date, three days ago: never
+    const date = daysAfter(dateIn("UTC", Date.now()), -3)
+    const [weekday, other] = [0, 1].map((days) =>
+      ["SU", "MO", "TU", "WE", "TH", "FR", "SA"][new Date(daysAfter(date, days)).getUTCDay()]
+    )
+    const recurring = (weekday: string | undefined) => ({
+      title: "t",
+      due: { date },
+      recurrence: { rule: `FREQ=DAILY;INTERVAL=7;BYDAY=${weekday}`, anchor: "completion" }
+    })
+    expectFaults(await tasks.send("POST", "", recurring(other)), "/recurrence/rule")
+    const { id } = await tasks.create(recurring(weekday))
+    expect(await tasks.complete(id)).toMatchObject({ completed: true, due: { date } })
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date } })
   })
 })
 
