@@ -17,7 +17,7 @@ const atTheEnd = useFinished()
 const JWT_SECRET = randomBytes(32).toString("hex")
 
 /** As many connections as a test can stop at once. */
-const poolSize = 12
+const poolSize = 14
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
@@ -31,9 +31,24 @@ interface Request {
 /** One kind of write, of a user with one task. */
 interface Kind {
   readonly name: string
+  /** what there is of the task beside its title */
+  readonly task?: object
   readonly request: (user: Account, task: TaskAnswer) => Request
   /** what the write makes of the task; undefined: it makes another one */
   readonly changes: Partial<TaskAnswer> | undefined
+  /** the occurrence that it completes */
+  readonly occurrence?: string
+}
+
+/** Of a task that recurs: the end of January, and then of February. */
+const recurring = {
+  task: {
+    due: { date: "2031-01-31", time: "09:00" },
+    recurrence: { rule: "FREQ=MONTHLY;COUNT=5" },
+    reminders: [{ before: "PT30M" }]
+  },
+  changes: { due: { date: "2031-02-28", time: "09:00" }, due_at: "2031-02-28T09:00:00.000Z" },
+  occurrence: "2031-01-31"
 }
 
 const ownId = newId()
@@ -77,17 +92,40 @@ const keyed: ReadonlyArray<Kind> = [
       body: { mode: "atomic", operations: [{ op: "update", id, task: { title: "changed" } }] }
     }),
     changes: { title: "changed" }
+  },
+  {
+    ...recurring,
+    name: "complete of a task that recurs with a key",
+    request: (user, { id }) => ({
+      method: "PATCH",
+      path: `/api/${user.id}/tasks/${id}/complete`,
+      headers: {},
+      body: {}
+    })
   }
 ]
+/** In a transaction, too, and known again by the occurrence that it names. */
+const named: Kind = {
+  ...recurring,
+  name: "complete of an occurrence without a key",
+  request: (_, { due, id }) => ({
+    method: "PATCH",
+    path: `/api/v1/tasks/${id}/complete`,
+    headers: {},
+    body: { occurrence: due?.date }
+  })
+}
 const keyless: Kind = {
   name: "POST without a key, with its own id",
   request: () => ({ method: "POST", path: "/api/v1/tasks", headers: {}, body: { id: ownId, title: "new" } }),
   changes: undefined
 }
-const all = [...keyed, keyless]
+const inTransaction = [...keyed, named]
+const all = [...inTransaction, keyless]
 
 const begin = /^begin/i
 const write = /\bupdate user_sequences\b/i
+const ledger = /\binsert into task_occurrences\b/i
 const commit = /^commit/i
 
 /** A point of a write's way; a write that is one statement has no transaction of its own to begin and to commit. */
@@ -105,7 +143,7 @@ const places: ReadonlyArray<Place> = [
   {
     name: "before the transaction",
     point: { sql: begin, when: "asked" },
-    kinds: keyed,
+    kinds: inTransaction,
     isDone: false,
     isTold: false
   },
@@ -119,28 +157,35 @@ const places: ReadonlyArray<Place> = [
   {
     name: "after the write in the transaction",
     point: { sql: write, when: "answered" },
-    kinds: keyed,
+    kinds: inTransaction,
+    isDone: false,
+    isTold: false
+  },
+  {
+    name: "before the ledger's row",
+    point: { sql: ledger, when: "asked" },
+    kinds: inTransaction.filter(({ occurrence }) => occurrence !== undefined),
     isDone: false,
     isTold: false
   },
   {
     name: "before the commit",
     point: { sql: commit, when: "asked" },
-    kinds: keyed,
+    kinds: inTransaction,
     isDone: false,
     isTold: false
   },
   {
     name: "after the commit",
     point: { sql: commit, when: "answered" },
-    kinds: keyed,
+    kinds: inTransaction,
     isDone: true,
     isTold: false
   },
   {
     name: "before the answer",
     point: { sql: commit, when: "answered" },
-    kinds: keyed,
+    kinds: inTransaction,
     isDone: true,
     isTold: true
   },
@@ -199,11 +244,14 @@ describe.skipIf(testDatabaseUrl === undefined)(
       const user = await server.register()
       const task = having(
         201,
-        await server.request("POST", "/api/v1/tasks", { token: user.access_token, body: { title: "old" } })
+        await server.request("POST", "/api/v1/tasks", {
+          token: user.access_token,
+          body: { title: "old", ...kind.task }
+        })
       ).json
       const { cursor } = await get(user, "/api/v1/changes")
       const { body, headers, method, path } = kind.request(user, task)
-      const key = kind === keyless ? {} : { "idempotency-key": randomBytes(8).toString("hex") }
+      const key = !keyed.includes(kind) ? {} : { "idempotency-key": randomBytes(8).toString("hex") }
       // a connection of its own, which ends with the request
       const send = (signal?: AbortSignal): Promise<Answer> =>
         new Promise((resolve, reject) => {
@@ -256,15 +304,17 @@ describe.skipIf(testDatabaseUrl === undefined)(
       return { cases, stop, client, answers }
     }
 
-    /** How much of a write is stored: its version, its key and its effect come together or not at all. */
+    /** How much of a write is stored: its version, its key, its effect and the ledger come together or not at all. */
     const expectStored = async ({ kind, task, user }: Case, isDone: boolean) => {
       const [stored] = await db.sql<Record<string, unknown>>(
         `select
            (select last_version from user_sequences where user_id = $1)::int as last_version,
            (select max(version) from tasks where user_id = $1)::int as version,
            (select count(*) from tasks where user_id = $1)::int as tasks,
-           (select count(*) from idempotency_keys where user_id = $1)::int as keys`,
-        [user.id]
+           (select count(*) from idempotency_keys where user_id = $1)::int as keys,
+           (select due_date::text from tasks where user_id = $1 and id = $2) as due,
+           (select string_agg(occurrence || ' by ' || version, ', ') from task_occurrences where user_id = $1) as ledger`,
+        [user.id, task.id]
       )
       const version = task.version + (isDone ? 1 : 0)
       expect(stored, kind.name).toEqual({
@@ -272,7 +322,9 @@ describe.skipIf(testDatabaseUrl === undefined)(
         last_version: kind === keyless ? expect.toSatisfy((last) => last >= version) : version,
         version,
         tasks: isDone && kind.changes === undefined ? 2 : 1,
-        keys: isDone && kind !== keyless ? 1 : 0
+        keys: isDone && keyed.includes(kind) ? 1 : 0,
+        due: (isDone ? kind.changes?.due : undefined)?.date ?? task.due?.date ?? null,
+        ledger: isDone && kind.occurrence !== undefined ? `${kind.occurrence} by ${version}` : null
       })
     }
 
@@ -294,7 +346,7 @@ describe.skipIf(testDatabaseUrl === undefined)(
       const replayed = await one.send()
       expect({ text: replayed.text, etag: replayed.headers.get("etag") }, kind.name)
         .toEqual({ text: answer.text, etag: answer.headers.get("etag") })
-      expect(replayed.headers.get("idempotent-replayed"), kind.name).toBe(kind === keyless ? null : "true")
+      expect(replayed.headers.get("idempotent-replayed"), kind.name).toBe(keyed.includes(kind) ? "true" : null)
       await expectStored(one, true)
 
       const page = await get(user, `/api/v1/changes?since=${cursor}`)
@@ -371,6 +423,91 @@ describe.skipIf(testDatabaseUrl === undefined)(
       })
     })
 
+    describe("a change of a user's time zone, which renews open tasks in more than one write", () => {
+      const tasks = 600
+      let user: Account
+
+      beforeAll(async () => {
+        user = await server.register()
+        const task = { title: "a", due: { date: "2031-03-01" }, reminders: [{ before: "PT1H" }] }
+        const operations = Array.from({ length: 100 }, () => ({ op: "create", task }))
+        for (let i = 0; i < tasks / 100; i++) {
+          const body = { mode: "atomic", operations }
+          having(200, await server.request("POST", "/api/v1/tasks/batch", { token: user.access_token, body }))
+        }
+      })
+
+      const moveTo = (time_zone: string) =>
+        server.request("PATCH", "/api/v1/auth/me", { token: user.access_token, body: { time_zone } })
+
+      /** The end of the first of March, and an hour before it. */
+      const instants: Readonly<Record<string, string>> = {
+        "UTC": "2031-03-02 00:00:00, 2031-03-01 23:00:00",
+        "Pacific/Kiritimati": "2031-03-01 10:00:00, 2031-03-01 09:00:00"
+      }
+      const stored = async () => {
+        const [row] = await db.sql<{ readonly last: number; readonly time_zone: string }>(
+          `select time_zone, (select last_version::int from user_sequences where user_id = $1) as last, (
+             select array_agg(distinct (due_at at time zone 'UTC') || ', ' || (remind_at at time zone 'UTC'))
+             from tasks where user_id = $1
+           ) as instants, (
+             select array_agg(distinct reminder_times[1] = remind_at and last_reminder_at = remind_at)
+             from tasks where user_id = $1
+           ) as agree
+           from users where id = $1`,
+          [user.id]
+        )
+        return row!
+      }
+      const storedIn = (zone: string, last: number) => ({
+        time_zone: zone,
+        last,
+        instants: [instants[zone]],
+        agree: [true]
+      })
+
+      const points: ReadonlyArray<readonly [name: string, point: Point, isDone: boolean]> = [
+        ["before the transaction", { sql: begin, when: "asked" }, false],
+        ["before a write", { sql: write, when: "asked" }, false],
+        ["between two writes", { sql: write, when: "answered" }, false],
+        ["before the commit", { sql: commit, when: "asked" }, false],
+        ["after the commit", { sql: commit, when: "answered" }, true]
+      ]
+
+      it.each(points)("%s, has renewed all of them or none", async (_, point, isDone) => {
+        for (const fault of ["network", "process"] as const) {
+          const before = await stored()
+          const { last, time_zone } = before
+          expect(before).toEqual(storedIn(time_zone, last))
+          const next = time_zone === "UTC" ? "Pacific/Kiritimati" : "UTC"
+          const stop = proxy.stopAt(point, 1)
+          const answering = moveTo(next).catch(() => undefined)
+          await stop.reached
+          if (fault === "network") {
+            stop.cut()
+            expectProblem((await answering)!, 503, "database_unavailable")
+          } else {
+            server.kill("SIGKILL")
+            await server.ended
+            expect(await answering).toBeUndefined()
+          }
+          const renewed = storedIn(next, last + tasks)
+          expect(await stored()).toEqual(isDone ? renewed : before)
+          if (fault === "process") server = await startServer()
+          let answer = await moveTo(next)
+          for (let turn = 0; answer.status === 503 && turn < 20; turn++) {
+            await pause(100)
+            answer = await moveTo(next)
+          }
+          having(200, answer)
+          expect(await stored()).toEqual(renewed)
+          having(200, await moveTo(next))
+          expect(await stored()).toEqual(renewed)
+        }
+        expectNoDefect()
+      }, patience)
+    })
+
     it("by a client that does not come back: the request is given up, and nobody waits for it", async () => {
       const place = places.find(({ name }) => name === "before the write in the transaction")!
       const { answers, cases, client, stop } = await bringTo(place)
@@ -395,7 +532,7 @@ describe.skipIf(testDatabaseUrl === undefined)(
     it("by a network that is silent: 503 in bounded time, and other connections take the place of those", async () => {
       const silent = places.filter(({ name }) => name === "before the transaction" || name === "after the commit")
       const stopped = []
-      for (const place of silent) stopped.push(await bringTo(place))
+      for (const place of silent) stopped.push(await bringTo({ ...place, kinds: keyed }))
       expect(stopped.flatMap(({ cases }) => cases)).toHaveLength(poolSize)
       try {
         const begin = performance.now()
