@@ -45,6 +45,24 @@ describe.each(families)("the occurrences of a task under $name", (family) => {
     expect(await of()).toEqual({ past: past.slice(0, 1), next: [] })
   })
 
+  it("that are completed together with a change are those of after it", async () => {
+    const user = await server.register()
+    const send = sender(family, user)
+    const due = { date: "2031-01-31", time: "09:00" }
+    const change = { title: "a", due, recurrence: { rule: "FREQ=MONTHLY" }, completed: true }
+    for (const before of [{}, { due: { date: "2030-05-05" } }, { ...change, due: { date: "2030-05-05" } }]) {
+      for (const method of ["PATCH", "PUT"]) {
+        const { completed: _, ...task } = { title: "a", completed: false, ...before }
+        const { id } = having(201, await send("POST", "", task)).json
+        const { completed, due: next } = having(200, await send(method, `/${id}`, change)).json
+        expect({ completed, next }).toEqual({ completed: false, next: { date: "2031-02-28", time: "09:00" } })
+        expect(having(200, await send("GET", `/${id}/occurrences?next=0`)).json.past).toEqual([
+          { occurrence: "2031-01-31", due_at: "2031-01-31T09:00:00.000Z", completed_at: expect.any(String) }
+        ])
+      }
+    }
+  })
+
   it("are told as if each were completed in time, a late one now", async () => {
     const user = await server.register()
     const send = sender(family, user)
