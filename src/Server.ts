@@ -73,7 +73,7 @@ const tasks = Layer.mergeAll(Tasks.layer, TaskBatches.layer, Statistics.layer, T
   )
 
 const workers = Workers.layer.pipe(
-  Layer.provide(Reminders.layer),
+  Layer.provideMerge(Reminders.layer),
   Layer.provide(dated),
   Layer.provide(WakeUps.layer)
 )

@@ -24,8 +24,26 @@ const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 const via = fc.record({ instance: fc.nat(1), family: fc.nat(1) })
 type Via = typeof via extends fc.Arbitrary<infer A> ? A : never
 
+/** Every reminder's time has come or is years away, so that at the end there is nothing left to wait for. */
+const passed = { date: "2026-01-05", time: "09:00" }
+const reminders = [{ before: "PT30M" }, { at: "2026-01-01T00:00:00Z" }]
+const dates = fc.constantFrom(
+  {},
+  {},
+  { due: { date: "2031-03-01" } },
+  { due: { date: "2031-03-01", time: "09:00", time_zone: "Europe/Berlin" }, reminders },
+  { due: passed, reminders },
+  { due: passed, recurrence: { rule: "FREQ=DAILY;COUNT=4", missed: "each" }, reminders },
+  { due: { date: "2031-01-31" }, recurrence: { rule: "FREQ=MONTHLY" }, reminders },
+  { due: null, recurrence: null },
+  { reminders: [] }
+)
+
 const step = fc.record({
-  what: fc.constantFrom("create", "create", "patch", "put", "complete", "delete", "delete", "restore", "purge"),
+  what: fc.constantFrom(
+    ...["create", "create", "patch", "put", "complete", "complete", "delete", "delete", "restore"] as const,
+    ...["purge", "move", "remind"] as const
+  ),
   /** which of the tasks that were seen so far */
   task: fc.nat(9),
   content: fc.record(
@@ -36,6 +54,10 @@ const step = fc.record({
     },
     { requiredKeys: [] }
   ),
+  dates,
+  /** of a completion: the one that the writers know, one of before, or whichever is current */
+  occurrence: fc.constantFrom("absent", "seen", "older"),
+  zone: fc.constantFrom("Pacific/Kiritimati", "Pacific/Pago_Pago"),
   hasOwnId: fc.boolean(),
   ifMatch: fc.constantFrom("absent", "absent", "seen", "older"),
   /** twice: the same request at once by the other instance, as by a client that did not wait for the answer */
@@ -93,6 +115,9 @@ class Copy {
   }
 }
 
+/** As the changes tell of it, which do not say what is only true for now. */
+const notOverdue = (task: TaskAnswer): TaskAnswer => ({ ...task, overdue: false })
+
 const sorted = (tasks: ReadonlyArray<TaskAnswer>) => [...tasks].sort((a, b) => a.id < b.id ? -1 : 1)
 
 /** The events of a stream: a name, where it has one, and the other fields (WHATWG HTML 9.2). */
@@ -114,6 +139,8 @@ class Session {
   private readonly told = new Map<number, TaskAnswer>()
   /** what the writers know of each task */
   private readonly seen = new Map<string, TaskAnswer>()
+  /** a date on which each of them was due before */
+  private readonly before = new Map<string, string>()
   private purging: Promise<unknown> = Promise.resolve()
   private readonly user: Account
   stepsDone = 0
@@ -124,6 +151,7 @@ class Session {
 
   readonly tell = (task: TaskAnswer) => {
     const told = this.told.get(task.version)
+    task = notOverdue(task)
     // a purge is brought on by making a deletion older, which is no change
     const dated = { ...task, deleted_at: task.deleted_at && (told?.deleted_at ?? task.deleted_at) }
     if (told === undefined) this.told.set(task.version, task)
@@ -141,14 +169,18 @@ class Session {
   async write(step: Step) {
     const task = [...this.seen.values()][step.task % Math.max(this.seen.size, 1)]
     const method = { create: "POST", restore: "POST", delete: "DELETE", put: "PUT", patch: "PATCH", complete: "PATCH" }
+    if (step.what === "move") return await this.move(step)
+    if (step.what === "remind") return await this.server(step.via).remind()
     const what = task === undefined ? "create" : step.what
     if (what === "purge") return
     const { completed, ...rest } = step.content
+    const occurrence = task?.recurrence && { seen: task.due?.date, older: this.before.get(task.id), absent: undefined }
+    const named = occurrence?.[step.occurrence]
     const body = {
-      create: { title: "created", ...rest, ...(step.hasOwnId && { id: newId() }) },
-      put: { title: "put", ...step.content },
-      patch: { title: "patched", ...step.content },
-      complete: { completed: completed ?? true },
+      create: { title: "created", ...rest, ...step.dates, ...(step.hasOwnId && { id: newId() }) },
+      put: { title: "put", ...step.content, ...step.dates },
+      patch: { title: "patched", ...step.content, ...step.dates },
+      complete: { completed: completed ?? true, ...(named !== undefined && { occurrence: named }) },
       delete: undefined,
       restore: undefined
     }[what]
@@ -172,7 +204,9 @@ class Session {
         : [send(first)]
     )
     for (const { status, text } of answers) {
-      expect([200, 201, 204, ...(what === "create" ? [] : [404, 412])], text).toContain(status)
+      const refusals = [...(what === "create" ? [] : [404, 412]), ...(named === undefined ? [] : [409])]
+      expect([200, 201, 204, ...refusals], text).toContain(status)
+      if (status === 409) expect(text).toContain("occurrence_mismatch")
     }
     const done = answers.filter(({ status }) => status < 300)
     const original = done.filter(({ headers }) => headers.get("idempotent-replayed") === null)
@@ -181,8 +215,24 @@ class Session {
       expect(text).toBe(original[0]!.text)
       if (json?.version === undefined) continue
       this.tell(json)
-      if ((this.seen.get(json.id)?.version ?? 0) < json.version) this.seen.set(json.id, json)
+      const seen = this.seen.get(json.id)
+      if ((seen?.version ?? 0) >= json.version) continue
+      this.seen.set(json.id, json)
+      if (seen?.due && seen.due.date !== json.due?.date) this.before.set(json.id, seen.due.date)
     }
+  }
+
+  /** Into another time zone, where whole days and times without a place are other instants. */
+  private async move({ via, zone }: Step) {
+    const { access_token: token } = this.user
+    having(200, await this.server(via).request("PATCH", "/api/v1/auth/me", { token, body: { time_zone: zone } }))
+  }
+
+  /** Until nothing changes by itself any more. */
+  async remindAll() {
+    const due = `select 1 from tasks
+      where user_id = $1 and remind_at <= now() + interval '10 seconds' and deleted_at is null and completed_at is null`
+    while ((await servers[0].sql(due, [this.user.id])).length > 0) await servers[1].remind()
   }
 
   /** Takes away every deletion there is, as if it had been 46 days ago. */
@@ -268,7 +318,7 @@ class Session {
   }
 
   live() {
-    return listAll(servers[0], this.user).then(sorted)
+    return listAll(servers[0], this.user).then((tasks) => sorted(tasks.map(notOverdue)))
   }
 }
 
@@ -313,6 +363,7 @@ const run = async ({ follower, followsFromNow, hasPurges, latecomer, pager, writ
   try {
     // whatever fails first ends it, also a stream that should not
     await Promise.race([Promise.all([writing, readOn(), comeLate()]), follows.then(() => writing)])
+    await session.remindAll()
     const live = await session.live()
     for (const [name, copy, choices] of [["pages", paging, pager], ["came late", late, latecomer]] as const) {
       const { beginnings } = copy

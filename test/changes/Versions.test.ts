@@ -155,6 +155,98 @@ describe("a write that finds nothing to do", () => {
   })
 })
 
+describe("a write of dates", () => {
+  const recurring = {
+    title: "a",
+    due: { date: "2031-01-31" },
+    recurrence: { rule: "FREQ=MONTHLY;COUNT=3" },
+    reminders: [{ before: "PT30M" }]
+  }
+  const past = [{ at: "2026-01-01T00:00:00Z" }, { at: "2026-01-02T00:00:00Z" }]
+
+  /** Of these tasks each gets one of the next versions, and nobody else anything. */
+  const expectWritten = async (account: Account, ids: ReadonlyArray<string>, write: () => Promise<unknown>) => {
+    const [before, last, theirs] = [await rowsOf(account), await lastVersion(account), await stateOf(other)]
+    await write()
+    const after = await rowsOf(account)
+    const changed = [...after.values()].filter((row) => before.get(row.id)?.digest !== row.digest)
+    expect(changed.map(({ id }) => id).sort()).toEqual([...ids].sort())
+    expect(changed.map(({ version }) => version).sort((a, b) => a - b)).toEqual(ids.map((_, index) => last + 1 + index))
+    expect(await lastVersion(account)).toBe(last + ids.length)
+    expect(await stateOf(other)).toEqual(theirs)
+  }
+
+  it("moves the sequence once for an occurrence that is completed or taken back, and not where there is none", async () => {
+    const account = await server.register()
+    const { id } = await create(server, account, recurring)
+    const complete = (status: number, body: object, on = server) => async () =>
+      having(status, await on.request("PATCH", `/api/v1/tasks/${id}/complete`, { token: account.access_token, body }))
+    await expectWritten(account, [id], complete(200, { occurrence: "2031-01-31" }))
+    await expectWritten(account, [], complete(200, { occurrence: "2031-01-31" }, second))
+    await expectWritten(account, [], complete(409, { occurrence: "2031-03-31" }))
+    await expectWritten(account, [id], complete(200, {}, second))
+    await expectWritten(account, [id], complete(200, { completed: false }))
+    await expectWritten(account, [id], complete(200, { completed: false }, second))
+    await expectWritten(account, [], complete(200, { completed: false }))
+  })
+
+  it("moves it by the tasks that a change of the zone renews", async () => {
+    const account = await server.register()
+    const floating = [await create(server, account, recurring), await create(server, account, recurring)]
+    await create(server, account)
+    await create(server, account, { title: "a", due: { date: "2031-01-31", time: "09:00", time_zone: "Asia/Tokyo" } })
+    const moveTo = (time_zone: string) => async () =>
+      having(
+        200,
+        await second.request("PATCH", "/api/v1/auth/me", { token: account.access_token, body: { time_zone } })
+      )
+    await expectWritten(account, floating.map(({ id }) => id), moveTo("Asia/Tokyo"))
+    await expectWritten(account, [], moveTo("Asia/Tokyo"))
+  })
+
+  it("moves it by the tasks whose reminders are delivered, by as many workers as there may be", async () => {
+    const account = await server.register()
+    const reminding = [0, 1, 2].map(() => ({ id: newId(), title: "a", reminders: past }))
+    const operations = [...reminding, { id: newId(), ...recurring }].map((task) => ({ op: "create", task }))
+    const ids = reminding.map(({ id }) => id)
+    const last = await lastVersion(account)
+    having(
+      200,
+      await server.request("POST", "/api/v1/tasks/batch", {
+        token: account.access_token,
+        body: { mode: "atomic", operations }
+      })
+    )
+    // those that the servers have are at it, too
+    const delivered = async () => {
+      await Promise.all([server, second, server, second].map((on) => on.remind()))
+      return (await rowsOf(account)).values().filter(({ version }) => version > last + 4).toArray()
+    }
+    await expect.poll(async () => (await delivered()).length).toBe(3)
+    const rows = await delivered()
+    expect(rows.map(({ id }) => id).sort()).toEqual(ids.sort())
+    expect(rows.map(({ version }) => version).sort()).toEqual([last + 5, last + 6, last + 7])
+    expect(await lastVersion(account)).toBe(last + 7)
+    await expectWritten(account, [], () => server.remind())
+  })
+
+  it("moves nothing where it is refused, or was done before", async () => {
+    const account = await server.register()
+    const token = account.access_token
+    const body = { ...recurring, id: newId() }
+    having(201, await server.request("POST", "/api/v1/tasks", { token, body }))
+    const post = (status: number, body: object) => async () =>
+      having(status, await second.request("POST", "/api/v1/tasks", { token, body }))
+    await expectWritten(account, [], post(200, body))
+    await expectWritten(account, [], post(409, { ...body, due: { date: "2031-02-28" } }))
+    await expectWritten(account, [], post(422, { title: "a", recurrence: recurring.recurrence }))
+    await expectWritten(account, [], async () => {
+      const request = { token, body: { due: null } }
+      having(422, await second.request("PATCH", `/api/v1/tasks/${body.id}`, request))
+    })
+  })
+})
+
 describe("If-Match of a restore", () => {
   const restore = (id: string, ifMatch: string) =>
     server.request("POST", `/api/v1/tasks/${id}/restore`, {

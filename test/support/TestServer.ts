@@ -13,6 +13,7 @@ import { migrate } from "../../src/database/Migrations.ts"
 import { RequestInfo } from "../../src/http/RequestInfo.ts"
 import * as Server from "../../src/Server.ts"
 import { read, Settings } from "../../src/Settings.ts"
+import { Reminders } from "../../src/tasks/Reminders.ts"
 import { Purge, type Purged } from "../../src/workers/Purge.ts"
 import { actorOf, install, signed, violation } from "./RowSecurity.ts"
 
@@ -51,6 +52,8 @@ export interface TestServer {
   readonly statements: (run: () => Promise<unknown>) => Promise<ReadonlyArray<SentStatement>>
   /** one run of the worker that takes away what has had its time */
   readonly purge: () => Promise<Purged>
+  /** one run of the worker that delivers the reminders whose time has come */
+  readonly remind: () => Promise<void>
   readonly request: (method: string, path: string, options?: {
     readonly token?: string
     readonly body?: unknown
@@ -131,7 +134,7 @@ const makeServer = (env: Record<string, string>) => {
   let url = ""
   let stop = () => Promise.resolve()
   let restart: TestServer["restart"] = () => Promise.reject(new Error("not started"))
-  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient | Purge>) => Promise<A> = () =>
+  let run: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient | Purge | Reminders>) => Promise<A> = () =>
     Promise.reject(new Error("not started"))
   let runAsOwner: <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Promise<A> = (effect) => run(effect)
 
@@ -202,6 +205,7 @@ const makeServer = (env: Record<string, string>) => {
     },
     secret,
     purge: () => run(Effect.flatMap(Purge, ({ run }) => run)),
+    remind: () => run(Effect.flatMap(Reminders, ({ deliver }) => deliver)),
     sql: (text, params = []) =>
       runAsOwner(Effect.flatMap(SqlClient.SqlClient, (sql) => sql.unsafe(text, params))) as Promise<Array<never>>,
     sqlFor: (userId, text, params = []) =>
