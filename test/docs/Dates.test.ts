@@ -54,3 +54,18 @@ it("names every part of a rule that is taken, and no other", () => {
   expect([...text.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name).toSorted()).toEqual(taken.toSorted())
   expect(missing(weekdays, text)).toEqual([])
 })
+
+it("names what a rule can't have together, and nothing else", () => {
+  const [, list = ""] = textOf(path, "Rules").split("- One rule may not have")
+  const clauses = list.split("RFC 5545")[0]!.split("; nor ")
+  const parts = ["INTERVAL=2", "COUNT=2", "UNTIL=20311231", "WKST=SU", "BYDAY=MO", "BYMONTHDAY=1", "BYMONTH=1"]
+    .concat("BYYEARDAY=1", "BYWEEKNO=1", "BYSETPOS=1")
+  for (const [i, one] of parts.entries()) {
+    for (const other of parts.slice(i + 1)) {
+      const isRefused = /together/.test(String(parseRule(`FREQ=YEARLY;${one};${other}`)))
+      const pair = [one, other].map((part) => part.split("=")[0]!)
+      const isNamed = clauses.some((clause) => missing(pair, clause).length === 0)
+      expect(isNamed, pair.join(" and ")).toBe(isRefused)
+    }
+  }
+})
