@@ -152,6 +152,8 @@ const check = (rule: Rule): Rule => {
 /** Reads a rule; a string says what is wrong with it. */
 export const parseRule = (sent: string): Rule | string => {
   if (sent.length > maximumLength) return `must have at most ${maximumLength} characters`
+  // of some other letters, such as the dotless i, the capitals are those of ASCII
+  if (!/^[!-~]*$/.test(sent)) return "must have letters, digits and signs of ASCII only"
   try {
     const parts = partsOf(sent.toUpperCase())
     const [interval, count, until] = [parts.get("INTERVAL"), parts.get("COUNT"), parts.get("UNTIL")]

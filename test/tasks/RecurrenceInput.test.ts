@@ -50,6 +50,8 @@ const wrongRules = [
   ],
   ...[
     "FREQ=DAILY\u0000",
+    "FREQ=DA\u0131LY",
+    "FREQ=DAILY;WK\u017ft=MO",
     "FREQ=DAILY\nEXDATE:20310201",
     "FREQ=DAILY;DTSTART=20310101",
     "FREQ=DAILY;TZID=UTC",
