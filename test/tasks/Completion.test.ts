@@ -45,6 +45,9 @@ describe.each(families)("completing under $name", (family) => {
     const after = having(200, await complete("2031-01-01")).json
     expect(after.due.date).toBe("2031-01-02")
     for (let n = 0; n < 3; n++) expect(having(200, await complete("2031-01-01")).json).toEqual(after)
+    // that another task was completed then does not count
+    const another = await tasks.create({ ...daily, due: { date: "2031-01-03" } })
+    await tasks.complete(another.id)
     for (const other of ["2031-01-03", "2030-12-31", "1970-01-01", "9999-12-31"]) {
       expectProblem(await complete(other), 409, "occurrence_mismatch")
     }
@@ -105,6 +108,11 @@ describe.each(families)("completing under $name", (family) => {
     // a completion that was answered before has left no second line to take back
     expect(await tasks.undo(id)).toMatchObject({ completed: false, completed_at: null, due: { date: "2031-01-02" } })
     expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+    // one that has a new due date since is opened with that
+    await tasks.complete(id)
+    await tasks.complete(id)
+    expect(await tasks.patch(id, { due: { date: "2031-06-01" } })).toMatchObject({ completed: true })
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date: "2031-06-01" } })
   })
 
   it("is taken back one by one to the first, and done again", async () => {
