@@ -1,8 +1,10 @@
 /** What a due date may be, what it means, and what becomes of it by each way to write it. */
+import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
 import { useServer } from "../support/TestServer.ts"
-import { datesOf, expectFaults } from "./dated.ts"
+import { batch, resultsOf } from "./batches.ts"
+import { datesOf, daysAfter, expectFaults, instantOf } from "./dated.ts"
 import { canonical, families, userScoped } from "./families.ts"
 
 const server = useServer()
@@ -248,6 +250,30 @@ describe("the instant of a due date", () => {
     for (const time_zone of [zone, zone.toLowerCase()]) {
       expect(await elsewhere.create({ due: { date, time, time_zone } })).toMatchObject({ due_at })
     }
+  })
+
+  it("is that of another implementation, for any date, time and zone", async () => {
+    const home = "Antarctica/Troll"
+    const tasks = await userIn(home)
+    const two = (most: number) => fc.integer({ min: 0, max: most }).map((n) => String(n).padStart(2, "0"))
+    const zones = ["Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "America/Havana", "Africa/Casablanca"]
+    const dues = fc.record({
+      date: fc.integer({ min: 0, max: 33_000 }).map((days) => daysAfter("1970-01-01", days)),
+      clock: fc.option(fc.tuple(two(23), two(59))),
+      time_zone: fc.option(fc.constantFrom(...zones, "Pacific/Kwajalein", "Asia/Tehran", "America/Caracas"))
+    }).map(({ clock, date, time_zone }) => ({
+      date,
+      ...(clock !== null && { time: clock.join(":"), ...(time_zone !== null && { time_zone }) })
+    }))
+    await fc.assert(
+      fc.asyncProperty(fc.array(dues, { minLength: 100, maxLength: 100 }), async (sent) => {
+        const operations = sent.map((due) => ({ op: "create", task: { title: "t", due } }))
+        const results = resultsOf(await batch(server, tasks.account, "atomic", operations))
+        const found = results.map(({ task }) => [task!.due, task!.due_at])
+        expect(found).toEqual(sent.map((due) => [due, new Date(instantOf(due, home)).toISOString()]))
+      }),
+      { numRuns: 5 }
+    )
   })
 
   it("is kept at the ends of the calendar, or the date is refused", async () => {

@@ -5,7 +5,7 @@ import { expectProblem } from "../support/expect.ts"
 import { useServer } from "../support/TestServer.ts"
 import { batch, resultsOf } from "./batches.ts"
 import { dateIn, type Dates, datesOf, daysAfter, expectFaults, instantOf } from "./dated.ts"
-import { canonical, families, listAll, nextOf, type TaskAnswer } from "./families.ts"
+import { canonical, families, having, listAll, nextOf, type TaskAnswer } from "./families.ts"
 
 const server = useServer()
 
@@ -64,6 +64,21 @@ describe.each(families)("the list of tasks by due date under $name", (family) =>
       expect(await found("&due_from=1970-01-01&due_to=9999-12-31")).toHaveLength(made.length - 1)
       expect(await found("&due_from=9999-12-31")).toEqual([])
       expect(await found("&due_to=1970-01-01")).toEqual([])
+    }
+  )
+
+  it.each([farZones, [...farZones].reverse()])(
+    "has completed tasks on their days also when their user has gone from %s to %s",
+    async (before, after) => {
+      const tasks = await userIn(before, family)
+      const day = "2030-06-15"
+      const made = await createAll(tasks, [{ date: day }, { date: day, time: "00:00" }, { date: day, time: "23:59" }])
+      await tasks.bulkComplete(made.map(({ id }) => id))
+      const { access_token: token } = tasks.account
+      having(200, await server.request("PATCH", "/api/v1/auth/me", { token, body: { time_zone: after } }))
+      expect(inOrder(titles(await tasks.list(`?due_from=${day}&due_to=${day}`)))).toEqual(["0", "1", "2"])
+      expect(await tasks.list(`?due_to=${daysAfter(day, -1)}`)).toEqual([])
+      expect(await tasks.list(`?due_from=${daysAfter(day, 1)}`)).toEqual([])
     }
   )
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
 import { useServer } from "../support/TestServer.ts"
 import { datesOf, expectFaults } from "./dated.ts"
-import { canonical, families, userScoped } from "./families.ts"
+import { canonical, families, having, userScoped } from "./families.ts"
 
 const server = useServer()
 
@@ -141,6 +141,23 @@ describe.each(families)("recurrence under $name", (family) => {
     const skipped = { rule: "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", month_end: "skip" }
     expectFaults(await tasks.send("POST", "", { title: "t", due, recurrence: skipped }), "/recurrence/rule")
     expect((await tasks.read(id)).recurrence).toEqual(whole)
+  })
+
+  it("of one operation of a batch is refused with it, or with the batch", async () => {
+    const tasks = await user(family)
+    const tasksOf = (rule: string) => ({ op: "create", task: { title: rule, due, recurrence: { rule } } })
+    const never = "FREQ=MONTHLY;INTERVAL=12;BYMONTHDAY=30;BYMONTH=2"
+    const operations = ["FREQ=DAILY", never, "FREQ=WEEKLY"].map(tasksOf)
+    const failed = await tasks.send("POST", "/batch", { mode: "atomic", operations })
+    expectProblem(failed, 409, "batch_failed")
+    expect(failed.json.results.map(({ status }: { status: number }) => status)).toEqual([424, 422, 424])
+    expect(await tasks.list("")).toEqual([])
+    const done = having(200, await tasks.send("POST", "/batch", { mode: "partial", operations })).json.results
+    expect(done.map(({ status }: { status: number }) => status)).toEqual([201, 422, 201])
+    expect(done[1].problem.errors).toMatchObject([{ pointer: "/recurrence/rule" }])
+    expect((await tasks.list("?sort=title")).map(({ title }) => title)).toEqual(["FREQ=DAILY", "FREQ=WEEKLY"])
+    const wrong = { mode: "partial", operations: [tasksOf("FREQ=DAILY"), tasksOf("FREQ=HOURLY")] }
+    expectFaults(await tasks.send("POST", "/batch", wrong), "/operations/1/task/recurrence/rule")
   })
 
   it("takes what RFC 5545 allows", async () => {
