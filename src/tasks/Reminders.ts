@@ -1,7 +1,8 @@
 /** What users were and will be reminded of, and delivering it when its time comes. */
-import { Context, Effect, Layer } from "effect"
+import { Cause, Context, Effect, Exit, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { type DueReminder, mostReminders, type RemindersQuery } from "../api/TaskDates.ts"
+import { classify } from "../database/Failures.ts"
 import { TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { DatedWrites, tasksAtOnce } from "./DatedWrites.ts"
@@ -15,7 +16,8 @@ export class Reminders extends Context.Service<Reminders, {
   readonly between: (userId: UserId, range: RemindersQuery) => Effect.Effect<ReadonlyArray<DueReminder>>
   /**
    * One run of what any number of instances may do at once. Who is writing at the moment has a turn in the next. A
-   * reminder is delivered by the change that says so, which no two instances can make.
+   * reminder is delivered by the change that says so, which no two instances can make. What one user's delivery dies of
+   * it dies of in the end, after the others' turns; where the database is away, at once.
    */
   readonly deliver: Effect.Effect<void>
 }>()("tasks-api/tasks/Reminders") {
@@ -56,9 +58,17 @@ export class Reminders extends Context.Service<Reminders, {
             delivered_at
           }))
         }),
-        deliver: Effect.orDie(users).pipe(
-          Effect.flatMap(Effect.forEach(({ user_id }) => deliverAll(user_id), { discard: true }))
-        )
+        deliver: Effect.gen(function* () {
+          let failure: Cause.Cause<never> | undefined
+          for (const { user_id } of yield* Effect.orDie(users)) {
+            const exit = yield* Effect.exit(deliverAll(user_id))
+            if (Exit.isSuccess(exit)) continue
+            failure = exit.cause
+            // the others would have to wait for it in vain, too
+            if (classify(Cause.squash(failure)) === "unavailable") break
+          }
+          if (failure !== undefined) return yield* Effect.failCause(failure)
+        })
       })
     })
   )

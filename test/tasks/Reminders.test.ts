@@ -197,3 +197,27 @@ it("delivers what is due of many users once, on two instances", async () => {
     expect(changes.map(({ version }) => version)).toEqual(Array.from({ length: 100 }, (_, i) => 101 + i))
   }
 })
+
+it("delivers what is due of the others where that of one user can't be computed", async () => {
+  const users = await Promise.all(Array.from({ length: 6 }, () => server.register()))
+  const reminders = [{ at: new Date(Date.now() + 3_000).toISOString() }]
+  const tasks = await Promise.all(users.map(async (user) => {
+    const send = sender(families[0]!, user)
+    return { send, id: having(201, await send("POST", "", { title: "a", due: due(minutes(60)), reminders })).json.id }
+  }))
+  const moveTo = (zone: string) =>
+    server.sql("update users set time_zone = $1 where id = any($2::uuid[])", [
+      zone,
+      `{${[users[0]!.id, users[3]!.id].join()}}`
+    ])
+  // as if it were known no more
+  await moveTo("Atlantis/Poseidonis")
+  for (const [index, { id, send }] of tasks.entries()) if (index % 3 !== 0) await reminded(send, id)
+  for (const index of [0, 3]) {
+    const { id, send } = tasks[index]!
+    expect(having(200, await send("GET", `/${id}`)).json.reminders[0].delivered_at).toBeNull()
+  }
+  await moveTo("UTC")
+  await server.remind()
+  for (const { id, send } of tasks) await reminded(send, id)
+})
