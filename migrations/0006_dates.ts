@@ -32,9 +32,12 @@ export default Effect.gen(function* () {
   // those that are due and those that are not are a range each
   yield* sql`create index tasks_due on tasks (user_id, due_at, id) where deleted_at is null and due_at is not null`
   yield* sql`create index tasks_undated on tasks (user_id, id) where deleted_at is null and due_at is null`
-  // what the worker has to deliver next, of whomever
+  // what the worker has to deliver next, of whomever and then of one user, beside whom many others may wait
   yield* sql`
     create index tasks_remind_at on tasks (remind_at)
+    where deleted_at is null and completed_at is null and remind_at is not null`
+  yield* sql`
+    create index tasks_reminding on tasks (user_id, remind_at)
     where deleted_at is null and completed_at is null and remind_at is not null`
   // what a user is, was and will be reminded of
   yield* sql`

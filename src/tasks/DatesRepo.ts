@@ -119,6 +119,9 @@ export interface Completed {
   readonly place: { readonly start: LocalDate; readonly number: number }
 }
 
+/** No UUIDv7 comes before it. */
+const beforeAll = "00000000-0000-0000-0000-000000000000"
+
 export class DatesRepo extends Context.Service<DatesRepo, {
   /**
    * Puts what follows in the transaction behind every other write of the user. Undefined where there is no such user
@@ -191,7 +194,7 @@ export class DatesRepo extends Context.Service<DatesRepo, {
           dated(
             userId,
             sql`${open} and due_date is not null and due_zone is null
-            and (${after ?? null}::uuid is null or id > ${after ?? null}::uuid) order by id limit ${limit}`
+            and id > ${after ?? beforeAll}::uuid order by id limit ${limit}`
           ),
         findReminding: (userId, limit) =>
           dated(userId, sql`${open} and remind_at <= now() order by remind_at limit ${limit}`),

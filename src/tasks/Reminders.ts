@@ -8,8 +8,8 @@ import type { UserId } from "../domain/User.ts"
 import { DatedWrites, tasksAtOnce } from "./DatedWrites.ts"
 import { live } from "./TaskList.ts"
 
-/** Users whose reminders one run delivers. */
-const usersAtOnce = 1_000
+/** Tasks among which one run looks for users whose reminders it delivers: those that have waited longest. */
+const lateAtOnce = 10_000
 
 export class Reminders extends Context.Service<Reminders, {
   /** Of live tasks, in the order of their times; what was not delivered when a task was completed never will be. */
@@ -28,8 +28,11 @@ export class Reminders extends Context.Service<Reminders, {
       const writes = yield* DatedWrites
 
       const users = sql<{ readonly user_id: UserId }>`
-        select distinct user_id from tasks
-        where ${sql.literal(live)} and completed_at is null and remind_at <= now() limit ${usersAtOnce}`
+        select distinct user_id from (
+          select user_id from tasks
+          where ${sql.literal(live)} and completed_at is null and remind_at <= now()
+          order by remind_at limit ${lateAtOnce}
+        ) as late`
 
       const deliverAll = Effect.fnUntraced(function* (userId: UserId) {
         while ((yield* writes.deliver(userId)) === tasksAtOnce);
