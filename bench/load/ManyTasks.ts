@@ -46,7 +46,7 @@ const changes: Endpoint = {
 }
 
 /** Orders whose page 1,000 is asked for: by a key, by one that is the same for many, and by one that not all have. */
-export const deepOrders = ["-created_at", "title", "-priority", "-completed_at"] as const
+export const deepOrders = ["-created_at", "title", "-priority", "-completed_at", "due"] as const
 export const deepName = (order: string) => `page 1,000 of sort=${order}`
 /** The page that a user has, wherever it is. */
 export const page: Endpoint = {
@@ -59,6 +59,26 @@ const day = 86_400_000
 const since: Endpoint = {
   ...list("updated_since=<yesterday>", ({ updated_at }) => Date.parse(updated_at) > Date.now() - day - 60_000),
   path: () => `/api/v1/tasks?updated_since=${new Date(Date.now() - day).toISOString()}&limit=${pageSize}`
+}
+
+const dateOf = (days: number) => new Date(Date.now() + days * day).toISOString().slice(0, 10)
+const dueThisWeek: Endpoint = {
+  ...list("due_from=<today>&due_to=<in a week>", ({ due }) => due.date >= dateOf(-1) && due.date <= dateOf(7), 5),
+  path: () => `/api/v1/tasks?due_from=${dateOf(0)}&due_to=${dateOf(7)}&limit=${pageSize}`
+}
+const reminders: Endpoint = {
+  name: "reminders of 24 hours",
+  method: "GET",
+  path: () => "/api/v1/tasks/reminders",
+  status: 200,
+  isRight: (body) => Array.isArray(body) && body.every(({ at }) => Date.parse(at) < Date.now() + day + 60_000)
+}
+const occurrences: Endpoint = {
+  name: "occurrences",
+  method: "GET",
+  path: ({ recurringIds }) => `/api/v1/tasks/${oneOf(recurringIds)}/occurrences`,
+  status: 200,
+  isRight: ({ next, past }) => next.length === 5 && Array.isArray(past)
 }
 
 const stats: Endpoint = {
@@ -122,6 +142,22 @@ const mixed: Endpoint = {
     body.results.length === many && body.results.every(({ status }: { status: number }) => status < 300)
 }
 
+const createDated: Endpoint = {
+  ...basic("create"),
+  name: "create, due and with a reminder",
+  body: () => ({ ...newTask(), due: { date: dateOf(30), time: "09:00" }, reminders: [{ before: "PT30M" }] }),
+  isRight: (body, user) => body.due_at !== null && isTaskOf(body, user)
+}
+
+const completeRecurring: Endpoint = {
+  name: "complete, of a task that recurs",
+  method: "PATCH",
+  path: ({ recurringIds }) => `/api/v1/tasks/${oneOf(recurringIds)}/complete`,
+  body: () => ({}),
+  status: 200,
+  isRight: (body, user) => body.completed === false && body.recurrence !== null && isTaskOf(body, user)
+}
+
 const bulkComplete: Endpoint = {
   ...post(`bulk/complete: ${many}`, "bulk/complete"),
   body: ({ taskIds }) => ({ ids: taskIds, completed: ++count % 2 === 0 }),
@@ -146,10 +182,10 @@ export const groups: ReadonlyArray<Group> = [
   {
     title: "Orders",
     lesson:
-      "Flat in both directions: every key has an index, of which one end is read, and of completed_at the tasks without it are a range of their own. Only an order of two keys has no index of its own, and sorts the tasks that its first key leaves equal.",
+      "Flat in both directions: every key has an index, of which one end is read, and of completed_at and due the tasks without it are a range of their own. Only an order of two keys has no index of its own, and sorts the tasks that its first key leaves equal.",
     endpoints: [
       ...["created_at", "updated_at", "-updated_at", "priority", "-priority", "title", "-title"].map(sorted),
-      ...["completed_at", "-completed_at", "-priority,created_at"].map(sorted)
+      ...["completed_at", "-completed_at", "due", "-due", "-priority,created_at"].map(sorted)
     ]
   },
   {
@@ -160,7 +196,7 @@ export const groups: ReadonlyArray<Group> = [
   {
     title: "Filters",
     lesson:
-      "Flat: the first few hundred tasks of the order are looked at, and where they do not fill the page, those that match are collected by an index, which open tasks, priorities, tags and the time of an update have. So it is those that grow the costs, not the others.",
+      "Flat: the first few hundred tasks of the order are looked at, and where they do not fill the page, those that match are collected by an index, which open tasks, priorities, tags, due dates and the time of an update have. So it is those that grow the costs, not the others.",
     endpoints: [
       list("completed=false", isOpen),
       list("completed=false&sort=created_at", isOpen),
@@ -169,8 +205,16 @@ export const groups: ReadonlyArray<Group> = [
       list("priority=high,urgent&completed=false", (task) => isUrgent(task) && isOpen(task)),
       list(`tag=${frequentTag}`, has(frequentTag)),
       list(`tag=${frequentTag}&completed=false`, (task) => has(frequentTag)(task) && isOpen(task), 1),
-      since
+      since,
+      dueThisWeek,
+      list("overdue=true", ({ completed, due_at }) => !completed && Date.parse(due_at) <= Date.now(), 1)
     ]
+  },
+  {
+    title: "Reminders and occurrences",
+    lesson:
+      "Reminders are read from the first that is asked for to the last that there is, so what grows the costs is how many are to come. Occurrences are computed, and the ledger of a task is read from its end.",
+    endpoints: [reminders, occurrences]
   },
   {
     title: "Trash, counts and statistics",
@@ -197,7 +241,17 @@ export const groups: ReadonlyArray<Group> = [
   {
     title: "Writes",
     lesson: "Flat: what a write costs depends on what it writes, not on what there is.",
-    endpoints: [basic("create"), basic("update"), basic("complete"), bulkComplete, bulkDelete, creates, mixed],
+    endpoints: [
+      basic("create"),
+      basic("update"),
+      basic("complete"),
+      createDated,
+      completeRecurring,
+      bulkComplete,
+      bulkDelete,
+      creates,
+      mixed
+    ],
     writes: true
   }
 ]

@@ -61,7 +61,7 @@ const registerUsers = Effect.fnUntraced(function* (url: string) {
         },
         catch: (error) => new BenchFailed({ message: `tasks for memory: ${String(error)}` })
       })
-      return { id: user.id, tokens: [access_token], taskIds, loginEmail: "" } satisfies BenchUser
+      return { id: user.id, tokens: [access_token], taskIds, recurringIds: [], loginEmail: "" } satisfies BenchUser
     }))
 })
 

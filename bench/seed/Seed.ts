@@ -12,6 +12,8 @@ export interface BenchUser {
   readonly tokens: ReadonlyArray<string>
   /** some tasks of the user, from all ages */
   readonly taskIds: ReadonlyArray<string>
+  /** those that recur */
+  readonly recurringIds: ReadonlyArray<string>
   /** of another account, for logins: they would end this user's sessions, of which there may be only so many */
   readonly loginEmail: string
   /** a cursor of the changes */
