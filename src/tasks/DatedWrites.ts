@@ -22,8 +22,6 @@ export interface Changed {
   readonly isWritten: boolean
 }
 
-// Between tasks, other requests have their turn: a rule that seldom occurs takes a tenth of a second.
-
 /** Tasks that one statement of a long series writes. */
 export const tasksAtOnce = 500
 
@@ -60,6 +58,9 @@ export class DatedWrites extends Context.Service<DatedWrites, {
       const dates = yield* DatesRepo
       const inTransaction = transaction(yield* SqlClient.SqlClient)
 
+      /** A turn of the other requests: the next day of a rule that seldom occurs takes a tenth of a second. */
+      const others = Effect.yieldNow
+
       /** Writes dates alone. */
       const rewrite = (userId: UserId, userZone: string, tasks: ReadonlyArray<{ id: TaskId; dates: TaskDates }>) =>
         repo.update(
@@ -75,7 +76,7 @@ export class DatedWrites extends Context.Service<DatedWrites, {
             if (moment === undefined) return { inserted: noTasks, faults }
             const dated: Array<NewTask> = []
             for (const task of tasks) {
-              yield* Effect.yieldNow
+              yield* others
               const set = changed(noDates, fromWhole(task), moment.userZone)
               if (Result.isSuccess(set)) dated.push({ ...task, dates: dateValues(set.success, moment.userZone) })
               else faults.set(task.id, new ValidationFailed({ errors: [{ ...set.failure, code: "invalid_value" }] }))
@@ -94,7 +95,7 @@ export class DatedWrites extends Context.Service<DatedWrites, {
             for (const { completion, expected, id, members } of changes) {
               const task = stored.get(id)
               if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
-              yield* Effect.yieldNow
+              yield* others
               const outcome = yield* Effect.result(outcomeOf(dates, { ...moment, userId }, task, members, completion))
               if (Result.isFailure(outcome)) outcomes.set(id, Result.fail(outcome.failure))
               else if (outcome.success.asIs) asIs.push(id)
