@@ -47,12 +47,18 @@ const isOfDates = ({ due, recurrence, reminders }: TaskChange) =>
 export const needsDates = (members: TaskChange, completion: Completion | undefined): boolean =>
   isOfDates(members) || completion?.occurrence !== undefined
 
-/** At an earlier occurrence again: what it was reminded of then, it is not reminded of again. */
-const back = (dates: TaskDates, { occurrence, place }: Completed, now: number, userZone: string): TaskDates => {
+/**
+ * At an earlier occurrence again: what it was reminded of then, it is not reminded of again. Where its series has ended
+ * since, because the due date or the rule was changed, it begins another one.
+ */
+const back = (dates: TaskDates, completed: Completed, now: number, userZone: string): TaskDates => {
+  const { occurrence, place } = completed
   const due = { ...dates.due, date: occurrence }
+  const current = dates.recurrence?.place
+  const goesOn = place.start === current?.start && place.number < current.number
   return {
     due,
-    recurrence: dates.recurrence && { ...dates.recurrence, place },
+    recurrence: dates.recurrence && { ...dates.recurrence, place: goesOn ? place : { start: occurrence, number: 1 } },
     reminders: dates.reminders.map((reminder) => {
       if (reminder.before === undefined) return reminder
       const at = reminderAt({ before: reminder.before }, due, userZone)!

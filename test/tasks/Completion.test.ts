@@ -152,6 +152,20 @@ describe.each(families)("completing under $name", (family) => {
     }
   })
 
+  it("is taken back over a change of the rule to where a new series begins", async () => {
+    const tasks = await user(family)
+    const { id } = await tasks.create(daily)
+    for (let n = 0; n < 3; n++) await tasks.complete(id)
+    await tasks.patch(id, { recurrence: { rule: "FREQ=DAILY;COUNT=3" } })
+    expect((await tasks.undo(id)).due).toEqual({ date: "2031-01-03" })
+    const dates: Array<unknown> = []
+    for (let n = 0; n < 3; n++) {
+      const { completed, due } = await tasks.complete(id)
+      dates.push(completed ? "end" : due?.date)
+    }
+    expect(dates).toEqual(["2031-01-04", "2031-01-05", "end"])
+  })
+
   it("by PUT and PATCH is that of the current occurrence, and false or nothing takes none back", async () => {
     const tasks = await user(family)
     const { id } = await tasks.create(few)
