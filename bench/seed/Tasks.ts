@@ -88,7 +88,8 @@ export const insertTasks = (sql: SqlClient.SqlClient, prefix: string, count: num
     ) as state
     cross join lateral (
       select case when recurs or random % 3 = 0
-        then date_trunc('minute', task.created_at + (1 + random % 20) * interval '1 day') end as at
+        then date_trunc('minute', task.created_at + (random % 20 + case when recurs then -20 else 1 end) * interval '1 day')
+        end as at
     ) as instant
     cross join lateral (
       select at, (at at time zone 'UTC')::date as date, to_char(at at time zone 'UTC', 'HH24:MI') as time
