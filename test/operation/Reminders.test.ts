@@ -9,7 +9,7 @@ import { connectTo, emptyDatabase, testDatabaseUrl } from "./postgres.ts"
 import { emptyDirectory, emptyPlace, type Finished, patience, type Program, start } from "./program.ts"
 
 /** Several starts, and reminders that take their time, beside the other tests. */
-const timeout = 2 * patience
+const timeout = 4 * patience
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
