@@ -16,10 +16,20 @@ const isDay = (year: number, month: number, day: number): boolean => {
   return year >= 1970 && date.getUTCMonth() === month - 1 && date.getUTCDate() === day
 }
 
+/** An offset can take an instant out of the years that its text may have. */
+const isShown = (year: number): boolean => year >= 1970 && year <= 9999
+
 /** An instant as it is sent: RFC 3339 with any offset, from 1970 to 9999. The database takes other forms; clients may not. */
 export const SentInstant = Schema.String.check(
   Schema.makeFilter((text) => {
     const [, year, month, day] = rfc3339.exec(text) ?? []
-    return isDay(Number(year), Number(month), Number(day)) || "must be an instant of RFC 3339 from 1970 to 9999"
+    return isDay(Number(year), Number(month), Number(day)) && isShown(new Date(text).getUTCFullYear()) ||
+      "must be an instant of RFC 3339 from 1970 to 9999"
   }, { toJsonSchema: () => ({ format: "date-time" }) })
 ).annotate({ examples: ["2026-11-20T09:53:19Z"] })
+
+/** The same instant in UTC, with all its digits: the database takes no offset of 16 hours or more. */
+export const inUtc = (sent: string): string => {
+  const [fraction = ""] = /\.\d+/.exec(sent) ?? []
+  return new Date(sent.replace(fraction, "")).toISOString().replace(".000", fraction)
+}

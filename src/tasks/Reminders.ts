@@ -3,6 +3,7 @@ import { Cause, Context, Effect, Exit, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { type DueReminder, mostReminders, type RemindersQuery } from "../api/TaskDates.ts"
 import { classify } from "../database/Failures.ts"
+import { inUtc } from "../domain/Instant.ts"
 import { TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { DatedWrites, tasksAtOnce } from "./DatedWrites.ts"
@@ -40,8 +41,8 @@ export class Reminders extends Context.Service<Reminders, {
 
       return Reminders.of({
         between: Effect.fn("Reminders.between")(function* (userId, { from, to }) {
-          const begin = from === undefined ? sql`now()` : sql`${from}::text::timestamptz`
-          const end = to === undefined ? sql`${begin} + interval '24 hours'` : sql`${to}::text::timestamptz`
+          const begin = from === undefined ? sql`now()` : sql`${inUtc(from)}::text::timestamptz`
+          const end = to === undefined ? sql`${begin} + interval '24 hours'` : sql`${inUtc(to)}::text::timestamptz`
           const delivered = sql.literal("reminders->(n::int - 1)->>'delivered_at'")
           const rows = yield* Effect.orDie(sql<{
             readonly id: string

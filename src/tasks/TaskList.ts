@@ -2,6 +2,7 @@
 import type { SqlClient, Statement } from "effect/sql"
 import { dayAfter, dueAt } from "../dates/LocalTimes.ts"
 import type { LocalDate } from "../domain/Due.ts"
+import { inUtc } from "../domain/Instant.ts"
 import { priorities, type Priority } from "../domain/Task.ts"
 import type { Order } from "../domain/TaskQuery.ts"
 import type { UserId } from "../domain/User.ts"
@@ -99,7 +100,7 @@ export const taskList = (sql: SqlClient.SqlClient) => {
     ]),
     ...(completed === undefined ? [] : [sql.literal(`completed_at is ${completed ? "not null" : "null"}`)]),
     ...(names === undefined ? [] : [sql`priority = any(${names.map((it) => priorities.indexOf(it))}::smallint[])`]),
-    ...(updatedSince === undefined ? [] : [sql`updated_at >= ${updatedSince}::text::timestamptz`]),
+    ...(updatedSince === undefined ? [] : [sql`updated_at >= ${inUtc(updatedSince)}::text::timestamptz`]),
     ...(words?.length === 0 ? [sql.literal("false")] : [])
   ]
   const found = (userId: UserId, filter: Filter) => {

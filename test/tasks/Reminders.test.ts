@@ -165,11 +165,21 @@ describe.each(families)("reminders under $name", (family) => {
       ["?from=tomorrow", ["?from"]],
       ["?from=2031-01-01", ["?from"]],
       ["?from=2031-01-01T00:00:00Z&to=2030-12-31T23:59:59Z", ["?to"]],
+      ["?from=9999-12-31T23:59:59-00:01", ["?from"]],
       ["?limit=1", ["?limit"]]
     ]
     for (const [query, pointers] of faults) {
       expect(pointersOf(having(422, await send("GET", `/reminders${query}`))), query).toEqual(pointers)
     }
+    const beyond = { title: "a", reminders: [{ at: "9999-12-31T23:59:59-00:01" }] }
+    expect(pointersOf(having(422, await send("POST", "", beyond)))).toEqual(["/reminders/0/at"])
+    // any offset that RFC 3339 can write
+    const odd = encodeURIComponent("2031-01-01T00:00:00+23:59")
+    const { id } = having(201, await send("POST", "", { title: "a", reminders: [{ at: "2031-01-01T00:00:00+23:59" }] }))
+      .json
+    expect(having(200, await send("GET", `/reminders?from=${odd}&to=2031-01-01T00:00:00Z`)).json).toEqual([
+      { task_id: id, title: "a", at: "2030-12-31T00:01:00.000Z", delivered_at: null }
+    ])
   })
 })
 
