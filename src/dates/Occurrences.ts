@@ -108,7 +108,8 @@ const rulesOf = ({ monthEnd, rule, start }: Series): ReadonlyArray<Rule> => {
 /** The days of a series after another, and not before its start, in their order, as far as they are found. */
 export const daysAfter = function* (series: Series, after: LocalDate): Generator<LocalDate> {
   const last = Temporal.PlainDate.from(after > series.start ? after : series.start).add({ years: horizon }).toString()
-  const end = last.length === 10 ? last : lastDueDate
+  // years beyond 9999 have a sign and six digits
+  const end = last.length === 10 && last < lastDueDate ? last : lastDueDate
   const rules = rulesOf(series).map((rule) => {
     const days = daysOf(rule, series.start, after, end)
     return { days, day: days.next().value as LocalDate | undefined }

@@ -61,6 +61,8 @@ describe("a rule's days", () => {
 
   it("end with the year 9999, on the last day that ends in it everywhere", () => {
     expect(following(ruleOf("FREQ=DAILY"), "9999-12-29", "clamp", 9)).toEqual(["9999-12-30"])
+    // a century after which is the last day of all
+    expect(following(ruleOf("FREQ=YEARLY;INTERVAL=100"), "9899-12-31", "clamp", 9)).toEqual([])
   })
 })
 
