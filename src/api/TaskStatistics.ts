@@ -19,8 +19,9 @@ export const TaskStatistics = Schema.Struct({
   by_tag: Schema.Array(Schema.Struct({ tag: Schema.String, ...Counts })).annotate({
     description: "the 50 tags with the most tasks, whatever their case"
   }),
-  completed_by_day: Schema.Array(Schema.Struct({ date: Schema.String, count: Schema.Int })).annotate({
-    description: "the last 30 days, oldest first"
-  })
+  completed_by_day: Schema.Array(Schema.Struct({ date: Schema.String.annotate({ format: "date" }), count: Schema.Int }))
+    .annotate({
+      description: "the last 30 days, oldest first"
+    })
 }).annotate({ identifier: "TaskStatistics" })
 export type TaskStatistics = typeof TaskStatistics.Type

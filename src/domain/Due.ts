@@ -23,9 +23,14 @@ export const lastDueDate = "9999-12-30"
 
 const DueDate = LocalDate.check(Schema.makeFilter((date) => date <= lastDueDate || `must not be after ${lastDueDate}`))
 
+const localTime = /^(?:[01]\d|2[0-3]):[0-5]\d$/
+
 /** A time of the clock on the wall, to the minute. */
 export const LocalTime = Schema.String.check(
-  Schema.isPattern(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { message: "must be a time HH:MM from 00:00 to 23:59" })
+  Schema.isPattern(localTime, {
+    message: "must be a time HH:MM from 00:00 to 23:59",
+    toJsonSchema: () => ({ pattern: localTime.source })
+  })
 ).annotate({ examples: ["09:00"] })
 
 /** `time_zone` fixes the place; without it the time is that of the owner's zone, and without a time it is the whole day. */
@@ -40,9 +45,11 @@ export type Due = typeof Due.Type
 
 /** A due date as it is shown: what it has not is absent. */
 export const ShownDue = Schema.Struct({
-  date: Schema.String,
-  time: Schema.optionalKey(Schema.String),
-  time_zone: Schema.optionalKey(Schema.String)
+  date: Schema.String.annotate({ format: "date" }),
+  time: Schema.optionalKey(Schema.String.annotate({ description: "HH:MM; without it, the whole day" })),
+  time_zone: Schema.optionalKey(
+    Schema.String.annotate({ description: "without it, the time is that of the owner's zone" })
+  )
 }).annotate({ identifier: "ShownDue" })
 
 /** What of a due date is to be otherwise (RFC 7396): what is absent stays, `null` goes. */

@@ -1,7 +1,7 @@
 /** How a task comes again. */
 import { Schema } from "effect"
 import { closed } from "./Closed.ts"
-import { parseRule } from "./Rule.ts"
+import { maximumLength, parseRule } from "./Rule.ts"
 
 /** `due`: counted from the due date; `completion`: from the day of completion. */
 const Anchor = Schema.Literals(["due", "completion"])
@@ -15,7 +15,7 @@ const Missed = Schema.Literals(["skip", "each"])
 const RuleText = Schema.String.check(Schema.makeFilter((text) => {
   const rule = parseRule(text)
   return typeof rule !== "string" || rule
-})).annotate({
+}, { toJsonSchema: () => ({ maxLength: maximumLength }) })).annotate({
   description: "an RRULE (RFC 5545, 3.3.10) of days or coarser",
   examples: ["FREQ=MONTHLY;BYMONTHDAY=31"]
 })

@@ -35,7 +35,7 @@ export interface Rule {
 }
 
 /** The longest rule, in characters. */
-const maximumLength = 500
+export const maximumLength = 500
 
 /** The largest INTERVAL and COUNT. */
 const maximumInterval = 1_000

@@ -57,7 +57,7 @@ export const ChangedTask = Schema.Struct({
   priority: Priority,
   tags: Schema.Array(Schema.String),
   due: Schema.NullOr(ShownDue),
-  due_at: Schema.NullOr(Instant.annotate({ description: "the instant that `due` means; of a whole day its end" })),
+  due_at: Schema.NullOr(Instant).annotate({ description: "the instant that `due` means; of a whole day its end" }),
   recurrence: Schema.NullOr(Recurrence),
   reminders: Schema.Array(Reminder),
   version: Schema.Int.annotate({ description: 'the owner\'s sequence at the last change; the ETag is "<version>"' }),

@@ -6,7 +6,7 @@ export const TimeZone = Schema.String.check(
     expected: "a time zone of the IANA database",
     toJsonSchema: () => ({ maxLength: 64 })
   })
-).annotate({ examples: ["Europe/Berlin"] })
+).annotate({ description: "a name of the IANA time zone database", examples: ["Europe/Berlin"] })
 
 const isTimeZone = (zone: string): boolean => {
   if (zone.length > 64 || !/^[A-Za-z]/.test(zone)) return false

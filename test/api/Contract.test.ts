@@ -49,6 +49,21 @@ it("tells of every parameter what it may be, unless it is opaque", () => {
   expect([...new Set(untold)].sort()).toEqual(["authorization", "cursor", "since"])
 })
 
+it("gives each name to one schema: a second one of the same name has a number", () => {
+  expect(Object.keys(document.components.schemas).filter((name) => /_\d+$/.test(name))).toEqual([])
+})
+
+it("tells of dates, times and rules what they may be", () => {
+  const { Due, SentRecurrence, ShownDue } = document.components.schemas as Record<string, { properties?: object }>
+  expect(Due?.properties).toMatchObject({
+    date: { format: "date" },
+    time: { pattern: expect.any(String) },
+    time_zone: { description: expect.any(String) }
+  })
+  expect(ShownDue?.properties).toMatchObject({ date: { format: "date" } })
+  expect(SentRecurrence?.properties).toMatchObject({ rule: { maxLength: 500, description: expect.any(String) } })
+})
+
 it("shows an example of every named schema", () => {
   const without = Object.entries(document.components.schemas).filter(([, schema]) => !("examples" in schema))
   expect(without.map(([name]) => name)).toEqual([])
