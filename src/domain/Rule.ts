@@ -119,6 +119,14 @@ const frequencyOf = (text: string | undefined): Frequency =>
     ? text
     : refuse("FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY")
 
+/** The most days that a day, week, month or year of the rule has. */
+const mostDays = ({ byDay, byYearDay, frequency }: Rule): number => {
+  if (frequency === "DAILY") return 1
+  if (frequency === "WEEKLY") return Math.max(1, new Set(byDay.map(({ weekday }) => weekday)).size)
+  if (frequency === "MONTHLY") return 31
+  return byYearDay.length > 0 ? byYearDay.length : 366
+}
+
 /** What RFC 5545 forbids, and what no two implementations agree on. */
 const check = (rule: Rule): Rule => {
   const { byDay, byMonth, byMonthDay, byWeekNumber, byYearDay, bySetPosition, frequency } = rule
@@ -145,6 +153,11 @@ const check = (rule: Rule): Rule => {
   if (has(byWeekNumber) && has(bySetPosition)) refuse("BYWEEKNO and BYSETPOS are not supported together")
   if (has(bySetPosition) && ![byDay, byMonth, byMonthDay, byWeekNumber, byYearDay].some(has)) {
     refuse("BYSETPOS needs another part that begins with BY")
+  }
+  // found to have no day only after thousands of weeks, which takes most of a second
+  const most = mostDays(rule)
+  if (has(bySetPosition) && bySetPosition.every((position) => Math.abs(position) > most)) {
+    refuse(`BYSETPOS must be from -${most} to ${most} in this rule`)
   }
   return rule
 }

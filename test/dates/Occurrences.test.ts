@@ -59,6 +59,26 @@ describe("a rule's days", () => {
     }
   )
 
+  it("are not looked for where the rule asks for more than any of its periods has", () => {
+    const refused = [
+      "FREQ=DAILY;BYDAY=MO;BYSETPOS=2",
+      "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,MO;BYSETPOS=7,-8",
+      "FREQ=WEEKLY;BYMONTH=2;BYSETPOS=2",
+      "FREQ=YEARLY;BYYEARDAY=1,2,2;BYSETPOS=-3"
+    ]
+    for (const rule of refused) {
+      expect(parseRule(rule), rule).toMatch(/^BYSETPOS must be from -\d+ to \d+ in this rule$/)
+    }
+    const taken = [
+      "FREQ=DAILY;BYDAY=MO;BYSETPOS=1",
+      "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=-7,8",
+      "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=31",
+      "FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=366",
+      "FREQ=YEARLY;BYYEARDAY=1,2;BYSETPOS=2"
+    ]
+    for (const rule of taken) expect(following(ruleOf(rule), "2026-01-01", "skip", 1), rule).toHaveLength(1)
+  })
+
   it("end with the year 9999, on the last day that ends in it everywhere", () => {
     expect(following(ruleOf("FREQ=DAILY"), "9999-12-29", "clamp", 9)).toEqual(["9999-12-30"])
     // a century after which is the last day of all
