@@ -148,7 +148,10 @@ export class DatesRepo extends Context.Service<DatesRepo, {
   readonly add: (userId: UserId, completed: Completed, dueAt: number) => Effect.Effect<void>
   /** The last lines of a task, oldest first. */
   readonly ledger: (userId: UserId, id: TaskId, most: number) => Effect.Effect<Occurrences["past"]>
-  /** Takes the newest line of a task out of the ledger. */
+  /**
+   * Takes the newest line of a task out of the ledger; of a task that is completed, only the line of that: it may have
+   * been completed while it did not recur.
+   */
   readonly takeNewest: (userId: UserId, id: TaskId) => Effect.Effect<Completed | undefined>
 }>()("tasks-api/tasks/DatesRepo") {
   static readonly layer = Layer.effect(
@@ -237,6 +240,9 @@ export class DatesRepo extends Context.Service<DatesRepo, {
           delete from task_occurrences
           where user_id = ${userId} and task_id = ${id} and version = (
             select max(version) from task_occurrences where user_id = ${userId} and task_id = ${id}
+          ) and exists (
+            select 1 from tasks where user_id = ${userId} and id = ${id}
+              and (tasks.completed_at is null or tasks.completed_at = task_occurrences.completed_at)
           )
           returning version, occurrence::text as occurrence, series_start::text as series_start, series_number`.pipe(
             Effect.map(([row]) =>

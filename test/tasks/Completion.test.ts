@@ -115,6 +115,17 @@ describe.each(families)("completing under $name", (family) => {
     expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date: "2031-06-01" } })
   })
 
+  it("is not taken back with a completion of the time when its task did not recur", async () => {
+    const tasks = await user(family)
+    const { id } = await tasks.create({ due: { date: "2031-01-01" }, recurrence: { rule: "FREQ=DAILY" } })
+    await tasks.complete(id)
+    await tasks.patch(id, { recurrence: null })
+    await tasks.complete(id)
+    expect(await tasks.patch(id, { recurrence: { rule: "FREQ=DAILY" } })).toMatchObject({ completed: true })
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date: "2031-01-02" } })
+    expect((await tasks.undo(id)).due!.date).toBe("2031-01-01")
+  })
+
   it("is taken back one by one to the first, and done again", async () => {
     const tasks = await user(family)
     const made = await tasks.create({
