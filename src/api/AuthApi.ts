@@ -22,7 +22,15 @@ import {
 } from "./Problems.ts"
 import { OAuthFaults, oauthResponses } from "./OAuth.ts"
 import { NetworkLimit, NetworkPolicy, RateLimitProblem, UserLimit } from "./RateLimits.ts"
-import { BodyLimit, bodyOptional, bodyOptionalForExternal, NoQuery, RequestBody } from "./Requests.ts"
+import {
+  BodyLimit,
+  bodyOptional,
+  bodyOptionalForExternal,
+  manyTime,
+  NoQuery,
+  RequestBody,
+  TimeLimit
+} from "./Requests.ts"
 
 const tokens = {
   access_token: Schema.String.annotate({ description: "a JWT; send it as `Authorization: Bearer`" }),
@@ -177,6 +185,8 @@ const endpoints = {
     success: User,
     error: UsernameTaken
   }).middleware(RequestBody).middleware(UserLimit).middleware(Authorization).annotate(BodyLimit, authBody)
+    // another time zone is one for all tasks that are meant in it
+    .annotate(TimeLimit, manyTime)
     .annotateMerge(OpenApi.annotations({ summary: "Change the account" })),
   deleteMe: HttpApiEndpoint.delete("deleteMe", "/me", {
     query: NoQuery,

@@ -39,6 +39,9 @@ export const TimeLimit = Context.Reference<number>("tasks-api/api/Requests/TimeL
   defaultValue: () => 10_000
 })
 
+/** The same of one that may write or read many tasks. */
+export const manyTime = 20_000
+
 /** Whether an endpoint takes an empty body for `{}`, from everybody or from users of other issuers. */
 export const BodyOptional = Context.Reference<"no" | "yes" | "for external users">(
   "tasks-api/api/Requests/BodyOptional",

@@ -19,9 +19,6 @@ const most = 100
 /** The longest body of these requests, in bytes. */
 export const bulkBody = 1024 * 1024
 
-/** Milliseconds that these requests may take. */
-export const manyTime = 20_000
-
 /** An id that is named twice counts once. */
 const Ids = Schema.Array(SentTaskId).check(Schema.isMinLength(1), Schema.isMaxLength(most))
 

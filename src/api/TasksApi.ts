@@ -26,8 +26,7 @@ import {
   BulkCompleted,
   BulkCompletion,
   BulkDeleted,
-  BulkDeletion,
-  manyTime
+  BulkDeletion
 } from "./TaskBulk.ts"
 import {
   defaultNext,
@@ -39,7 +38,16 @@ import {
   RemindersQuery
 } from "./TaskDates.ts"
 import { TaskStatistics } from "./TaskStatistics.ts"
-import { BodyLimit, bodyOptional, FormedHeaders, Message, NoQuery, RequestBody, TimeLimit } from "./Requests.ts"
+import {
+  BodyLimit,
+  bodyOptional,
+  FormedHeaders,
+  manyTime,
+  Message,
+  NoQuery,
+  RequestBody,
+  TimeLimit
+} from "./Requests.ts"
 
 const ETag = Schema.String.annotate({ description: "the task's version in double quotes" })
 const etag = (task: Task) => `"${task.version}"`

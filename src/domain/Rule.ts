@@ -120,11 +120,10 @@ const frequencyOf = (text: string | undefined): Frequency =>
     : refuse("FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY")
 
 /** The most days that a day, week, month or year of the rule has. */
-const mostDays = ({ byDay, byYearDay, frequency }: Rule): number => {
+const mostDays = ({ byDay, frequency }: Rule): number => {
   if (frequency === "DAILY") return 1
   if (frequency === "WEEKLY") return Math.max(1, new Set(byDay.map(({ weekday }) => weekday)).size)
-  if (frequency === "MONTHLY") return 31
-  return byYearDay.length > 0 ? byYearDay.length : 366
+  return frequency === "MONTHLY" ? 31 : 366
 }
 
 /** What RFC 5545 forbids, and what no two implementations agree on. */
@@ -150,6 +149,8 @@ const check = (rule: Rule): Rule => {
   if (has(byYearDay) && has(byDay)) refuse("BYYEARDAY and BYDAY are not supported together")
   // week 1 may begin in the year before: is that a year of the interval?
   if (has(byWeekNumber) && rule.interval > 1) refuse("BYWEEKNO and INTERVAL are not supported together")
+  // which names the day itself, by way of a long search
+  if (has(byYearDay) && has(bySetPosition)) refuse("BYYEARDAY and BYSETPOS are not supported together")
   if (has(byWeekNumber) && has(bySetPosition)) refuse("BYWEEKNO and BYSETPOS are not supported together")
   if (has(bySetPosition) && ![byDay, byMonth, byMonthDay, byWeekNumber, byYearDay].some(has)) {
     refuse("BYSETPOS needs another part that begins with BY")

@@ -93,6 +93,7 @@ const wrongRules = [
     "FREQ=WEEKLY;BYYEARDAY=1",
     "FREQ=DAILY;BYSETPOS=1",
     "FREQ=YEARLY;BYWEEKNO=1;BYDAY=1MO",
+    "FREQ=YEARLY;BYYEARDAY=1,2;BYSETPOS=-1",
     "FREQ=YEARLY;BYWEEKNO=1;INTERVAL=2"
   ],
   // no such day, or none that can be found
