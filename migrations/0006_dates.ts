@@ -36,9 +36,10 @@ export default Effect.gen(function* () {
   yield* sql`
     create index tasks_remind_at on tasks (remind_at)
     where deleted_at is null and completed_at is null and remind_at is not null`
+  // true of every row, but not of every search: who looks for whichever users has nothing to do with this one
   yield* sql`
     create index tasks_reminding on tasks (user_id, remind_at)
-    where deleted_at is null and completed_at is null and remind_at is not null`
+    where deleted_at is null and completed_at is null and remind_at is not null and user_id is not null`
   // what a user is, was and will be reminded of
   yield* sql`
     create index tasks_last_reminder_at on tasks (user_id, last_reminder_at)
