@@ -51,6 +51,8 @@ export class Settings extends Context.Service<Settings, {
   readonly logFormat: "pretty" | "json"
   readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error"
   readonly metricsToken: Redacted.Redacted | undefined
+  /** where traces, metrics and logs are sent, without the paths of each; undefined: nowhere */
+  readonly otlpEndpoint: Redacted.Redacted | undefined
 }>()("tasks-api/Settings") {
   /** Reads the variables of this process. */
   static readonly layer = Layer.effect(Settings, Effect.suspend(() => read(process.env)))
@@ -86,9 +88,6 @@ const readable = (file: string): string | undefined => {
   }
 }
 
-/** Names of the contract that this version does not implement: refused, since ignoring them could be unsafe. */
-const notYet = ["OTEL_EXPORTER_OTLP_ENDPOINT"]
-
 /** Settings from an environment; fails with every fault at once. */
 export const read = Effect.fnUntraced(function* (environment: Environment) {
   const faults: Array<string> = []
@@ -118,10 +117,6 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     return undefined
   }
   const postgresUrl = (name: string) => url(name, "postgres:", "postgresql:")
-
-  for (const name of notYet) {
-    if (text(name) !== undefined) faults.push(`${name}: is not supported by this version`)
-  }
 
   const production =
     get("APP_ENV", Schema.Literals(["development", "production"]), "development or production", "development") ===
@@ -211,6 +206,8 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
   const rateLimits = get("RATE_LIMITS", Schema.Literals(["on", "off"]), "on or off", "on") === "on"
   if (!rateLimits && production) faults.push("RATE_LIMITS: must be on in production")
 
+  const otlpEndpoint = url("OTEL_EXPORTER_OTLP_ENDPOINT", "http:", "https:")
+
   const settings = {
     production,
     workers,
@@ -264,7 +261,9 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
         "info"
       )
     ],
-    metricsToken: text("METRICS_TOKEN") === undefined ? undefined : Redacted.make(text("METRICS_TOKEN")!)
+    metricsToken: text("METRICS_TOKEN") === undefined ? undefined : Redacted.make(text("METRICS_TOKEN")!),
+    // it may have a key in it
+    otlpEndpoint: otlpEndpoint === undefined ? undefined : Redacted.make(otlpEndpoint.replace(/\/+$/, ""))
   }
   if (faults.length > 0) return yield* new InvalidSettings({ faults })
   const jwtSecret = secret ??

@@ -83,18 +83,22 @@ const duration = Metric.histogram("http_request_duration_seconds", {
   description: "Time from a request's headers to its answer, by matched route",
   boundaries: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 })
-const measured = new Map<string, Metric.Histogram<number>>()
+const metrics = new Map<string, Metric.Histogram<number>>()
 
 /** One metric for each method, route and status; routes are few, URLs are not. */
 const measure = (method: string, route: string, status: number, seconds: number) => {
   const key = `${method} ${route} ${status}`
-  let metric = measured.get(key)
+  let metric = metrics.get(key)
   if (metric === undefined) {
     metric = Metric.withAttributes(duration, { method, route, status: String(status) })
-    measured.set(key, metric)
+    metrics.set(key, metric)
   }
   return Metric.update(metric, seconds)
 }
+
+/** What a trace says of a request beside what HTTP does. */
+const trace = ({ id, userId }: RequestInfo) =>
+  Effect.annotateCurrentSpan({ request_id: id, ...(userId !== undefined && { "user.id": userId }) })
 
 const knownMethods = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 
@@ -113,6 +117,7 @@ const edge = HttpRouter.middleware(
   Effect.gen(function* () {
     const settings = yield* Settings
     const draining = yield* Draining
+    const traced = settings.otlpEndpoint !== undefined
 
     const answer = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>, info: RequestInfo) =>
       Effect.gen(function* () {
@@ -154,8 +159,9 @@ const edge = HttpRouter.middleware(
           const seconds = Number(clock.currentTimeNanosUnsafe() - begin) / 1e9
           const method = knownMethods.has(request.method) ? request.method : "other"
           const route = info.route ?? "none"
+          const measured = measure(method, route, status, seconds)
           return Effect.andThen(
-            measure(method, route, status, seconds),
+            traced ? Effect.andThen(trace(info), measured) : measured,
             Effect.logInfo("request").pipe(Effect.annotateLogs({
               event: "request",
               method,

@@ -1,5 +1,5 @@
-/** What the process tells about itself: structured log lines on standard output. */
-import { Effect, Formatter, Layer, Logger, References } from "effect"
+/** What the process tells about itself: structured log lines on standard output, and what a collector is sent. */
+import { Effect, Formatter, Layer, Logger, Redacted, References } from "effect"
 import { Settings } from "../Settings.ts"
 import { makeLogWriter } from "./LogWriter.ts"
 
@@ -16,10 +16,14 @@ const json = Logger.layer([
   Effect.map(makeLogWriter, (write) => Logger.map(Logger.formatStructured, (entry) => write(toLine(entry))))
 ])
 
-export const layer = Layer.unwrap(Effect.map(Settings, ({ logFormat, logLevel }) =>
-  Layer.mergeAll(
-    logFormat === "pretty" ? Logger.layer([Logger.consolePretty()]) : json,
-    Layer.succeed(References.MinimumLogLevel, logLevel),
-    // nobody receives spans
-    Layer.succeed(References.TracerEnabled, false)
-  )))
+export const layer = Layer.unwrap(Effect.gen(function* () {
+  const { logFormat, logLevel, otlpEndpoint } = yield* Settings
+  // loaded by those who need it
+  const collector = otlpEndpoint === undefined
+    ? Layer.succeed(References.TracerEnabled, false)
+    : (yield* Effect.promise(() => import("./Collector.ts"))).layer(Redacted.value(otlpEndpoint))
+  return Layer.mergeAll(
+    collector.pipe(Layer.provideMerge(logFormat === "pretty" ? Logger.layer([Logger.consolePretty()]) : json)),
+    Layer.succeed(References.MinimumLogLevel, logLevel)
+  )
+}))

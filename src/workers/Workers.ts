@@ -15,7 +15,8 @@ const repeatedly = <A, E, R>(name: keyof typeof pauses, work: Effect.Effect<A, E
     const pause = pauses[name]
     yield* Effect.sleep(Duration.times(pause, yield* Random.next))
     return yield* Effect.forever(Effect.andThen(
-      Effect.catchCause(work, (cause) =>
+      // what looks whether there is something to do is no trace worth keeping
+      Effect.catchCause(Effect.withTracerEnabled(work, false), (cause) =>
         Effect.andThen(Effect.logWarning(`worker failed: ${name}`, cause), Effect.sleep(afterFailure))),
       Effect.sleep(pause)
     ))

@@ -70,7 +70,8 @@ const defaults = {
   requireIfMatch: false,
   logFormat: process.stdout.isTTY ? "pretty" : "json",
   logLevel: "Info",
-  metricsToken: undefined
+  metricsToken: undefined,
+  otlpEndpoint: undefined
 }
 
 const accepted: ReadonlyArray<readonly [name: string, value: string, changed: Partial<typeof defaults> | object]> = [
@@ -193,10 +194,14 @@ describe("a setting", () => {
     expect(trustedProxies.map(IpNetwork.format)).toEqual(["127.0.0.1/32", "10.0.0.0/8", "::1/128", "2001:db8::/32"])
   })
 
-  it.each([
-    ["OTEL_EXPORTER_OTLP_ENDPOINT", "https://otel.example.com"]
-  ])("%s, which this version can't honour, is refused rather than ignored", async (name, value) => {
-    expect(await faultsOf({ [name]: value })).toEqual([expect.stringMatching(`^${name}: `)])
+  it("OTEL_EXPORTER_OTLP_ENDPOINT is the URL that the paths of OTLP are added to", async () => {
+    const endpointOf = async (OTEL_EXPORTER_OTLP_ENDPOINT: string) =>
+      plain(await settingsOf({ OTEL_EXPORTER_OTLP_ENDPOINT }))["otlpEndpoint"]
+    expect(await endpointOf("https://otel.example.com/")).toBe("https://otel.example.com")
+    expect(await endpointOf("http://127.0.0.1:4318/tasks")).toBe("http://127.0.0.1:4318/tasks")
+    expect(await faultsOf({ OTEL_EXPORTER_OTLP_ENDPOINT: "otel.example.com:4318" })).toEqual([
+      expect.stringMatching(/^OTEL_EXPORTER_OTLP_ENDPOINT: .*http/)
+    ])
   })
 
   it("RATE_LIMITS can't be off in production", async () => {
