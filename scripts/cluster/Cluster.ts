@@ -24,6 +24,8 @@ export interface Instance {
   /** SIGTERM drains it; resolves when it has ended. */
   readonly stop: () => Promise<Ending>
   readonly kill: () => Promise<Ending>
+  /** It holds its connections, and answers nothing until it is killed. */
+  readonly freeze: () => void
   /** Starts it again where it was; resolves when it listens. */
   readonly start: () => Promise<void>
 }
@@ -63,6 +65,7 @@ const startInstance = async (name: string, settings: Readonly<Record<string, str
     output: () => current.output(),
     stop: () => current.stop("SIGTERM", stopTime),
     kill: () => current.stop("SIGKILL", stopTime),
+    freeze: () => current.signal("SIGSTOP"),
     start
   }
 }

@@ -1,4 +1,5 @@
-import { request as httpRequest } from "node:http"
+import { type Agent, request as httpRequest } from "node:http"
+import { request as httpsRequest } from "node:https"
 import { connect, type Socket } from "node:net"
 import type { Answer } from "../support/TestServer.ts"
 
@@ -6,22 +7,33 @@ interface Target {
   readonly url: string
 }
 
-/** One request by node:http: any method, no header of its own but Host, no redirect followed. */
+interface Server extends Target {
+  /** the certificate to trust where the URL is of https */
+  readonly ca?: string
+  /** keeps connections; without one, each request has its own */
+  readonly agent?: Agent
+  /** the address of this machine to come from, of version 4 */
+  readonly localAddress?: string
+}
+
+/** One request by node:http or node:https: any method, no header of its own but Host, no redirect followed. */
 export const send = (
-  { url }: Target,
+  { agent, ca, localAddress, url }: Server,
   method: string,
   path: string,
   options: { readonly headers?: Record<string, string>; readonly body?: string | Uint8Array } = {}
 ): Promise<Answer> =>
   new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(url)
+    const { hostname, port, protocol } = new URL(url)
     const length = options.body === undefined ? {} : { "content-length": String(Buffer.byteLength(options.body)) }
-    const request = httpRequest({
+    const request = (protocol === "https:" ? httpsRequest : httpRequest)({
       hostname,
       port,
       method,
       path,
-      agent: false,
+      agent: agent ?? false,
+      ...(ca !== undefined && { ca, servername: hostname }),
+      ...(localAddress !== undefined && { localAddress, family: 4 }),
       headers: { ...length, ...options.headers }
     }, (response) => {
       const chunks: Array<Buffer> = []
