@@ -117,6 +117,7 @@ describe.skipIf(missing.length > 0)("two instances behind a proxy", { timeout: 2
             ...(lastEventId !== undefined && { "last-event-id": lastEventId })
           }
         }, (response) => {
+          clearTimeout(timer)
           const reader = makeReader()
           const headers = new Headers({ "x-request-id": String(response.headers["x-request-id"]) })
           const answer = { status: response.statusCode ?? 0, headers, text: "", json: undefined }
@@ -124,6 +125,7 @@ describe.skipIf(missing.length > 0)("two instances behind a proxy", { timeout: 2
           response.setEncoding("utf8").on("data", reader.feed)
           resolve({ ...reader, answer, ended })
         }).on("error", reject)
+        const timer = setTimeout(() => asked.destroy(new Error("the stream does not begin")), 10_000)
         finished(() => void asked.on("error", () => {}).destroy())
       }
     )
