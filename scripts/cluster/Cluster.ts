@@ -4,14 +4,19 @@
  */
 import { randomBytes } from "node:crypto"
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { get } from "node:https"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import process from "node:process"
+import { setTimeout as pause } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { type Ending, freePort, type Process, startProcess } from "./Processes.ts"
 import { startPostgres, startRedis } from "./Services.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
+
+/** Milliseconds that the proxy may take to serve. */
+const startTime = 30_000
 
 /** Milliseconds: an instance has ended by itself after 28 s, and is killed after 30 s, as an orchestrator would do it. */
 const stopTime = 30_000
@@ -67,6 +72,21 @@ const startInstance = async (name: string, settings: Readonly<Record<string, str
     kill: () => current.stop("SIGKILL", stopTime),
     freeze: () => current.signal("SIGSTOP"),
     start
+  }
+}
+
+/** Resolves once this answers 200: a new proxy makes its certificate while it listens already. */
+const untilReady = async (url: string, ca: string) => {
+  const ask = () =>
+    new Promise<number | undefined>((resolve) => {
+      const request = get(`${url}/health/ready`, { ca, agent: false, timeout: 5_000 }, (answer) => {
+        answer.resume()
+        resolve(answer.statusCode)
+      })
+      request.on("timeout", () => request.destroy(new Error("no answer"))).on("error", () => resolve(undefined))
+    })
+  for (const end = Date.now() + startTime; await ask() !== 200; await pause(100)) {
+    if (Date.now() > end) throw new Error(`${url} does not answer`)
   }
 }
 
@@ -134,11 +154,14 @@ export const startCluster = async (ports?: { readonly https: number; readonly ht
       })
     )
     const caFile = join(caddyDirectory, "caddy/pki/authorities/local/root.crt")
+    const ca = readFileSync(caFile, "utf8")
+    const url = `https://localhost:${https}`
+    await untilReady(url, ca)
     return {
-      url: `https://localhost:${https}`,
+      url,
       plainUrl: `http://localhost:${http}`,
       caFile,
-      ca: readFileSync(caFile, "utf8"),
+      ca,
       instances: [one, two],
       stop: async () => {
         await Promise.all([one.stop(), two.stop()])

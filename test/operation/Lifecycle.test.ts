@@ -2,9 +2,9 @@ import { readdirSync } from "node:fs"
 /** The real program starts, stops, is killed and starts again, alone and beside others; nothing that it answered is lost. */
 import { execFileSync } from "node:child_process"
 import { Agent, get } from "node:http"
-import { createServer } from "node:net"
 import process from "node:process"
 import { describe, expect, it } from "vitest"
+import { freePort } from "../../scripts/cluster/Processes.ts"
 import { converse, head, headerIn, send } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
@@ -67,14 +67,6 @@ const appliedBy = (processes: ReadonlyArray<Pick<Program, "lines">>): Record<str
   }
   return times
 }
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
-    })
-  })
 
 const migrations = readdirSync(new URL("../../migrations", import.meta.url)).sort()
   .map((file) => file.replace(/^\d+_|\.ts$/g, ""))

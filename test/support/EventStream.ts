@@ -1,5 +1,6 @@
 /** Event streams as clients read them. */
 import { get } from "node:http"
+import { get as httpsGet } from "node:https"
 
 export interface SentEvent {
   readonly event: string
@@ -44,23 +45,41 @@ export const makeReader = () => {
 /** What a stream has told so far. */
 export type EventReader = ReturnType<typeof makeReader>
 
-/** Follows the changes of this user on a connection of its own; resolves with the first that it is told. */
+export interface Followed extends EventReader {
+  readonly requestId: string
+  /** resolves when it breaks off */
+  readonly ended: Promise<void>
+}
+
+/**
+ * Follows the changes of this user on a connection of its own, from now or after an event; resolves with the first that
+ * it is told.
+ */
 export const followChanges = (
-  { url }: { readonly url: string },
+  { ca, url }: { readonly url: string; readonly ca?: string },
   { access_token }: { readonly access_token: string },
-  finished: (work: () => void) => void
+  finished: (work: () => void) => void,
+  lastEventId?: string
 ) =>
-  new Promise<EventReader>((resolve, reject) => {
-    const request = get(`${url}/api/v1/changes/stream`, {
+  new Promise<Followed>((resolve, reject) => {
+    const request = (url.startsWith("https:") ? httpsGet : get)(`${url}/api/v1/changes/stream`, {
       agent: false,
-      headers: { authorization: `Bearer ${access_token}` }
+      ...(ca !== undefined && { ca }),
+      headers: {
+        authorization: `Bearer ${access_token}`,
+        ...(lastEventId !== undefined && { "last-event-id": lastEventId })
+      }
     }, (response) => {
       const reader = makeReader()
+      const ended = new Promise<void>((end) => response.once("close", end))
+      const followed = { ...reader, requestId: String(response.headers["x-request-id"]), ended }
       response.setEncoding("utf8").on("data", (text: string) => {
+        clearTimeout(timer)
         reader.feed(text)
-        resolve(reader)
+        resolve(followed)
       }).on("error", () => {})
     })
     request.on("error", reject)
+    const timer = setTimeout(() => request.destroy(new Error("the stream tells nothing")), 10_000)
     finished(() => void request.on("error", () => {}).destroy())
   })
