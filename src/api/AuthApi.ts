@@ -76,8 +76,11 @@ export const Credentials = Schema.Union([
 ]).annotate({ identifier: "Credentials" })
 export type Credentials = typeof Credentials.Type
 
-/** A refresh token, of this server or not: whoever has it need not be told what is wrong with it. */
-const RefreshToken = text().check(Schema.isMaxLength(16 * 1024))
+/**
+ * A refresh token, of this server or not: whoever has it need not be told what is wrong with it. The body of one of this
+ * length is not too large yet.
+ */
+const RefreshToken = text().check(Schema.isMaxLength(12 * 1024))
 
 /** Members that the endpoint does not know are ignored (RFC 6749 3.2), and allowed also where this is documented. */
 const open = <const Fields extends Schema.Struct.Fields>(fields: Fields) =>

@@ -29,7 +29,7 @@ export const ChangeEvent = Schema.Union([
   Schema.Struct({
     event: Schema.tag("change"),
     id: Schema.optional(Schema.String),
-    data: Schema.fromJsonString(ChangedTask).annotate({ identifier: "TaskText", description: "a task, as JSON" })
+    data: Schema.fromJsonString(ChangedTask).annotate({ identifier: undefined, description: "a task, as JSON" })
   }),
   Schema.Struct({
     event: Schema.tag("resync"),

@@ -8,7 +8,7 @@ import { IdempotencyInFlight, IdempotencyKeyReused } from "./Problems.ts"
 /** 1 to 255 visible ASCII characters and spaces, as every proxy passes them on. */
 export const IdempotencyKey = Schema.String.check(
   Schema.makeFilter((key) => /^[\x20-\x7e]{1,255}$/.test(key) || "must have 1 to 255 visible ASCII characters", {
-    toJsonSchema: () => ({ minLength: 1, maxLength: 255 })
+    toJsonSchema: () => ({ minLength: 1, maxLength: 255, pattern: "^[ -~]*$" })
   })
 )
 

@@ -168,7 +168,6 @@ export const schemaExamples: Readonly<Record<string, unknown>> = {
     by_tag: [{ tag: "home", ...counts(4, 1) }, { tag: "garden", ...counts(2, 0) }],
     completed_by_day: completedByDay
   },
-  TaskText: JSON.stringify(changedTask),
   TaskUpdate: { completed: true },
   TokenRequest: { grant_type: "password", username: user.email, password },
   Tokens: tokens,

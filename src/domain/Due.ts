@@ -1,6 +1,7 @@
 /** When a task is due: a day, a time wherever its owner is, or a time in one place. */
 import { Schema } from "effect"
 import { closed } from "./Closed.ts"
+import { supportedYears } from "./Instant.ts"
 import { TimeZone } from "./TimeZone.ts"
 
 const isDate = (text: string): boolean => {
@@ -13,7 +14,7 @@ const isDate = (text: string): boolean => {
 /** A day of the Gregorian calendar from 1970 to 9999 (RFC 3339 full-date). */
 export const LocalDate = Schema.String.check(
   Schema.makeFilter((text) => isDate(text) || "must be a date YYYY-MM-DD from 1970 to 9999", {
-    toJsonSchema: () => ({ format: "date" })
+    toJsonSchema: () => ({ format: "date", pattern: supportedYears })
   })
 ).annotate({ examples: ["2026-12-01"] })
 export type LocalDate = typeof LocalDate.Type
@@ -39,7 +40,8 @@ export const Due = closed({
   time: Schema.optionalKey(LocalTime),
   time_zone: Schema.optionalKey(TimeZone)
 }).check(Schema.makeFilter(
-  ({ time, time_zone }) => time_zone === undefined || time !== undefined || "a time_zone needs a time"
+  ({ time, time_zone }) => time_zone === undefined || time !== undefined || "a time_zone needs a time",
+  { toJsonSchema: () => ({ dependentRequired: { time_zone: ["time"] } }) }
 )).annotate({ identifier: "Due", examples: [{ date: "2026-12-01", time: "09:00", time_zone: "Europe/Berlin" }] })
 export type Due = typeof Due.Type
 

@@ -30,9 +30,10 @@ const parse = (header: string, weak: "matches" | "differs"): EntityTags | undefi
 /** A header that names entity tags. */
 export const EntityTagsHeader = Schema.String.check(
   Schema.makeFilter((header) => parse(header, "matches") !== undefined || "must be a list of entity tags, or *", {
-    toJsonSchema: () => ({ minLength: 1 })
+    // as clients should write it: empty elements and obs-text, which are read too, are left out
+    toJsonSchema: () => ({ pattern: '^(?:\\*|(?:W/)?"[!#-~]*"(?: *, *(?:W/)?"[!#-~]*")*)$' })
   })
-)
+).annotate({ examples: ['"7"'] })
 
 /** The tags of a header that is one. Our tags are strong: where `weak` differs, a weak tag never matches (RFC 9110 8.8.3.2). */
 export const entityTags = (header: string, weak: "matches" | "differs"): EntityTags =>

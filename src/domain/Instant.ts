@@ -8,6 +8,9 @@ export const Instant = Schema.String.annotate({
   examples: ["2026-11-20T09:53:19.437Z"]
 })
 
+/** The years of the dates and instants that are sent, 1970 to 9999, as a pattern of JSON Schema. */
+export const supportedYears = "^(?:19[7-9]|[2-9]\\d\\d)\\d-"
+
 const rfc3339 =
   /^(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/i
 
@@ -25,7 +28,7 @@ export const SentInstant = Schema.String.check(
     const [, year, month, day] = rfc3339.exec(text) ?? []
     return isDay(Number(year), Number(month), Number(day)) && isShown(new Date(text).getUTCFullYear()) ||
       "must be an instant of RFC 3339 from 1970 to 9999"
-  }, { toJsonSchema: () => ({ format: "date-time" }) })
+  }, { toJsonSchema: () => ({ format: "date-time", pattern: supportedYears }) })
 ).annotate({ examples: ["2026-11-20T09:53:19Z"] })
 
 /** The same instant in UTC, with all its digits: the database takes no offset of 16 hours or more. */

@@ -14,7 +14,7 @@ const Before = Schema.String.check(Schema.makeFilter((text) => {
   const isWithin = weeks * 7 + days + hours / 24 + minutes / 1_440 <= 366
   return duration.test(text) && isWithin ||
     "must be a duration of weeks, days, hours and minutes up to 366 days, such as PT30M"
-}, { toJsonSchema: () => ({ format: "duration" }) })).annotate({
+}, { toJsonSchema: () => ({ format: "duration", pattern: duration.source }) })).annotate({
   description: "an ISO 8601 duration; days and weeks are those of the calendar in the task's zone",
   examples: ["PT30M", "P1D"]
 })

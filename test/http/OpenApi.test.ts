@@ -240,6 +240,14 @@ describe("every operation below /api", () => {
   })
 })
 
+describe("an event of the stream", () => {
+  it("carries its task as text", () => {
+    for (const event of document["components"].schemas.ChangeEvent.anyOf) {
+      expect(event.properties.data).toMatchObject({ type: "string", contentMediaType: "application/json" })
+    }
+  })
+})
+
 describe("a real answer", () => {
   it("has a status and a code that the document names for its operation", async () => {
     const json = { "content-type": "application/json" }
