@@ -1,5 +1,5 @@
 /** What users were and will be reminded of, and delivering it when its time comes. */
-import { Cause, Context, Effect, Exit, Layer } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Metric } from "effect"
 import { SqlClient } from "effect/sql"
 import { type DueReminder, mostReminders, type RemindersQuery } from "../api/TaskDates.ts"
 import { classify } from "../database/Failures.ts"
@@ -11,6 +11,11 @@ import { live } from "./TaskList.ts"
 
 /** Tasks among which one run looks for users whose reminders it delivers: those that have waited longest. */
 const lateAtOnce = 10_000
+
+const reminded = Metric.counter("reminded_tasks_total", {
+  description: "Times that a task's reminders were delivered, several at once counted as one",
+  incremental: true
+})
 
 export class Reminders extends Context.Service<Reminders, {
   /** Of live tasks, in the order of their times; what was not delivered when a task was completed never will be. */
@@ -36,7 +41,11 @@ export class Reminders extends Context.Service<Reminders, {
         ) as late`
 
       const deliverAll = Effect.fnUntraced(function* (userId: UserId) {
-        while ((yield* writes.deliver(userId)) === tasksAtOnce);
+        let count: number
+        do {
+          count = yield* writes.deliver(userId)
+          yield* Metric.update(reminded, count)
+        } while (count === tasksAtOnce)
       })
 
       return Reminders.of({
