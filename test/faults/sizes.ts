@@ -1,0 +1,9 @@
+/**
+ * How long and how often. `FAULTS=full`, which the task `test:faults` sets, does what the table in README.md asks for;
+ * without it the same faults happen fewer times, so that every change can be tried against them.
+ */
+import process from "node:process"
+
+export const isFull = process.env["FAULTS"] === "full"
+
+export const size = (short: number, full: number): number => isFull ? full : short
