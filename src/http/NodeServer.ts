@@ -1,5 +1,12 @@
 /** The HTTP server of node:http (Deno has it too), with a limit on everything a client can draw out. */
-import { createServer, type RequestListener, type Server, STATUS_CODES } from "node:http"
+import {
+  createServer,
+  IncomingMessage,
+  type RequestListener,
+  type Server,
+  ServerResponse,
+  STATUS_CODES
+} from "node:http"
 import type { Socket } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
@@ -14,6 +21,10 @@ const limits = {
   requestTimeout: 30_000,
   connectionsCheckingInterval: 1_000,
   keepAliveTimeout: 65_000,
+  /** of a connection on which nothing moves while a request is answered: longer than any takes, and than streams rest */
+  timeout: 25_000,
+  /** requests that may be sent on a connection before the first of them is answered */
+  pipelined: 32,
   maxHeaderSize: 16 * 1024
 }
 
@@ -88,14 +99,48 @@ const endSilentConnections = (server: Server) => {
   }
 }
 
+/**
+ * One request of a connection at a time. A client that sends many and reads no answer would have all of them computed,
+ * and kept here, at once.
+ */
+const answerInTurn = (server: Server) => {
+  const waiting = new WeakMap<Socket, Array<() => void>>()
+  const emit = server.emit.bind(server)
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
+    response.once("close", () => {
+      const turns = waiting.get(request.socket)
+      const next = turns?.shift()
+      if (next === undefined) waiting.delete(request.socket)
+      else if (!request.socket.destroyed) next()
+    })
+    return emit("request", request, response)
+  }
+  server.on("connection", (socket) => socket.once("close", () => waiting.delete(socket)))
+  server.emit = (event: string, ...args: ReadonlyArray<unknown>) => {
+    const [request, response] = args
+    if (event !== "request" || !(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
+      return emit(event, ...args)
+    }
+    const turns = waiting.get(request.socket)
+    if (turns === undefined) {
+      waiting.set(request.socket, [])
+      return answer(request, response)
+    }
+    if (turns.push(() => answer(request, response)) > limits.pipelined) request.socket.destroy()
+    return true
+  }
+}
+
 const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
   const server = createServer(limits)
+  server.timeout = limits.timeout
   server.maxRequestsPerSocket = 1_000
   server.maxConnections = 10_000
   server.on("clientError", refuse(run))
   rememberAddresses(server)
   endSilentConnections(server)
   holdEarlyRequests(server)
+  answerInTurn(server)
   return server
 }
 

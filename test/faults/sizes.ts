@@ -1,6 +1,6 @@
 /**
  * How long and how often. `FAULTS=full`, which the task `test:faults` sets, does what the table in README.md asks for;
- * without it the same faults happen fewer times, so that every change can be tried against them.
+ * anything else, as `short`, does it fewer times, so that every change can be tried.
  */
 import process from "node:process"
 
