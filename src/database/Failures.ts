@@ -28,7 +28,8 @@ export const codesOf = (error: unknown): ReadonlyArray<string> => {
 
 // 3D000: there is no database of this name; 25006: it takes no writes, as a replica
 const unavailableStates = /^(?:08|53|57P0|25006$|3D000$)/
-const busyStates = /^(?:55P03|57014|40001|40P01)$/
+// 25P03, 25P04: a transaction was left idle, or took, longer than the database allows
+const busyStates = /^(?:55P03|57014|40001|40P01|25P0[34])$/
 
 /** `unavailable`: the database is away or takes no work; `busy`: a wait had its limit; undefined: neither. */
 export const classify = (error: unknown): "unavailable" | "busy" | undefined => {
