@@ -14,6 +14,8 @@ export interface Cluster {
   /** Makes an empty database, and answers with its URL. */
   readonly create: (name: string) => Effect.Effect<string, BenchFailed>
   readonly drop: (name: string) => Effect.Effect<void, BenchFailed>
+  /** Starts it again after it was killed; answers with its new process. */
+  readonly restart: Effect.Effect<number, BenchFailed>
   /** How long the log is, and what it has from there on: one JSON object a line. */
   readonly logEnd: () => number
   readonly logFrom: (position: number) => ReadonlyArray<string>
@@ -67,8 +69,20 @@ export const startCluster = Effect.fnUntraced(function* (directory: string) {
   const data = join(directory, "data")
   const port = yield* freePort
   yield* asOwner("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+  const begin = asOwner(
+    "pg_ctl",
+    "start",
+    "-w",
+    "-D",
+    data,
+    "-l",
+    join(directory, "start.log"),
+    "-o",
+    settings(port, directory)
+  )
+  const pid = () => Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[0])
   yield* Effect.acquireRelease(
-    asOwner("pg_ctl", "start", "-w", "-D", data, "-l", join(directory, "start.log"), "-o", settings(port, directory)),
+    begin,
     () => Effect.ignore(asOwner("pg_ctl", "stop", "-w", "-m", "immediate", "-D", data))
   )
   const url = (database: string) => `postgres://postgres@127.0.0.1:${port}/${database}`
@@ -78,10 +92,11 @@ export const startCluster = Effect.fnUntraced(function* (directory: string) {
   )
   const log = join(directory, "server.json")
   return {
-    pid: Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[0]),
+    pid: pid(),
     version: `PostgreSQL ${version[0]?.server_version}`,
     create: (name) => Effect.as(withSql(url("postgres"), (sql) => sql.unsafe(`create database ${name}`)), url(name)),
     drop: (name) => Effect.asVoid(withSql(url("postgres"), (sql) => sql.unsafe(`drop database ${name} with (force)`))),
+    restart: Effect.map(begin, pid),
     logEnd: () => existsSync(log) ? statSync(log).size : 0,
     logFrom: (position) =>
       existsSync(log) ? readFileSync(log).subarray(position).toString().split("\n").filter((line) => line !== "") : []
