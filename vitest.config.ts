@@ -4,7 +4,27 @@ import { defineConfig } from "vitest/config"
 const url = process.env["TEST_DATABASE_URL"]
 
 /** The suite as it runs on one database: a PostgreSQL server, or the embedded one where its URL is empty. */
-const on = (name: string, url: string) => ({ extends: true as const, test: { name, env: { TEST_DATABASE_URL: url } } })
+const on = (name: string, url: string) => ({
+  extends: true as const,
+  test: { name, env: { TEST_DATABASE_URL: url }, exclude: ["test/faults/**"] }
+})
+
+/** The faults of test/faults/README.md: those that have tests of their own, and those that are tested elsewhere. */
+const faults = (url: string) => ({
+  extends: true as const,
+  test: {
+    name: "faults",
+    env: { TEST_DATABASE_URL: url },
+    include: [
+      "test/faults/**/*.test.ts",
+      "test/operation/{Faults,Lifecycle,Logs}.test.ts",
+      "test/auth/{FaultPoints,IssuerKeys,LiveSessions,Refresh,RefreshSchedules,Registration}.test.ts",
+      "test/changes/{FaultPoints,Idempotency}.test.ts",
+      "test/limits/Logins.test.ts",
+      "test/tasks/{BatchRaces,Conditional}.test.ts"
+    ]
+  }
+})
 
 /** The suite with the oracle of test/support/RowSecurity.ts, without the files in which that has nothing to check. */
 const rowSecurity = (url: string) => ({
@@ -13,6 +33,7 @@ const rowSecurity = (url: string) => ({
     name: "row-security",
     env: { TEST_DATABASE_URL: url, TEST_ROW_SECURITY: "1" },
     exclude: [
+      "test/faults/**",
       // their servers are processes of their own, whose statements do not say for whom they are sent
       "test/operation/**",
       "test/*/FaultPoints.test.ts",
@@ -31,9 +52,11 @@ const rowSecurity = (url: string) => ({
   }
 })
 
-const projects = url && process.env["TEST_ROW_SECURITY"] === "1"
-  ? [rowSecurity(url)]
-  : [on("embedded", ""), ...(url ? [on("postgresql", url)] : [])]
+const projects = url && process.env["TEST_ROW_SECURITY"] === "1" ? [rowSecurity(url)] : [
+  on("embedded", ""),
+  ...(url ? [on("postgresql", url)] : []),
+  ...(url && process.env["FAULTS"] ? [faults(url)] : [])
+]
 
 export default defineConfig({
   test: {

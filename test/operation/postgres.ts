@@ -50,6 +50,21 @@ export const emptyDatabase = async (finished: Finished): Promise<TestDatabase> =
   return { ...session, url: url.href }
 }
 
+/** What a network does to connections that it carries, in both directions, by the names of toxiproxy. */
+export interface Toxic {
+  /** Milliseconds until bytes go on: this many, and up to `jitter` more or less. */
+  readonly latency?: number
+  readonly jitter?: number
+  /** Bytes a second. */
+  readonly bandwidth?: number
+  /** Bytes that go on together, each such piece a millisecond after the one before it. */
+  readonly slice?: number
+  /** Ends a connection once this many bytes have come back. */
+  readonly limitData?: number
+  /** Resets a connection this many milliseconds after the first bytes. */
+  readonly resetPeer?: number
+}
+
 /** A network between a server and its database that can fail. */
 export interface Proxy {
   /** The database's URL by way of the proxy. */
@@ -60,15 +75,46 @@ export interface Proxy {
   readonly hold: () => void
   /** Lets everything through to the database, and nothing back. */
   readonly loseAnswers: () => void
+  /** Goes on, badly. */
+  readonly suffer: (toxic: Toxic) => void
   readonly restore: () => Promise<void>
 }
+
+const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 export const startProxy = async (databaseUrl: string, finished: Finished): Promise<Proxy> => {
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   let held = false
   let answersLost = false
+  let toxic: Toxic | undefined
   let server: Server | undefined
+  /** Carries bytes on, in their order, as slowly and as far as the network lets them. */
+  const carry = (pair: readonly [Socket, Socket], to: Socket) => {
+    let [line, passed, isDoomed] = [Promise.resolve(), 0, false]
+    const slowly = async (bytes: Uint8Array, { bandwidth, jitter = 0, latency = 0, limitData, slice }: Toxic) => {
+      if (latency > 0) await later(latency + (2 * Math.random() - 1) * jitter)
+      const left = limitData === undefined || to !== pair[0] ? bytes.length : Math.max(0, limitData - passed)
+      passed += bytes.length
+      const size = slice ?? (bandwidth === undefined ? bytes.length : Math.ceil(bandwidth / 20))
+      for (let at = 0; at < Math.min(left, bytes.length); at += size) {
+        const piece = bytes.subarray(at, Math.min(at + size, left))
+        if (bandwidth !== undefined) await later(1000 * piece.length / bandwidth)
+        else if (slice !== undefined) await later(1)
+        to.write(piece)
+      }
+      if (left < bytes.length) { for (const socket of pair) socket.destroySoon() }
+    }
+    return (bytes: Uint8Array) => {
+      const now = toxic
+      if (now?.resetPeer !== undefined && !isDoomed) {
+        isDoomed = true
+        setTimeout(() => pair.forEach((socket) => socket.resetAndDestroy()), now.resetPeer)
+      }
+      // what was sent before goes first
+      line = line.then(() => now === undefined ? void to.write(bytes) : slowly(bytes, now))
+    }
+  }
   const through = (client: Socket) => {
     const upstream = connect(Number(target.port || 5432), target.hostname)
     const pair = [client, upstream] as const
@@ -81,8 +127,9 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
       })
     }
     // what arrives while the network is held is lost to the other side, as in a partition that outlives its sockets
-    client.on("data", (bytes) => held || upstream.write(bytes))
-    upstream.on("data", (bytes) => held || answersLost || client.write(bytes))
+    const [ask, answer] = [carry(pair, upstream), carry(pair, client)]
+    client.on("data", (bytes) => held || ask(bytes))
+    upstream.on("data", (bytes) => held || answersLost || answer(bytes))
   }
   const listen = (port: number) =>
     new Promise<number>((resolve, reject) => {
@@ -112,7 +159,11 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
     loseAnswers: () => {
       answersLost = true
     },
+    suffer: (next) => {
+      toxic = next
+    },
     restore: async () => {
+      toxic = undefined
       if (held || answersLost) { for (const socket of sockets) socket.destroy() }
       held = answersLost = false
       if (server === undefined) await listen(port)
