@@ -21,7 +21,7 @@ const atTheEnd = useFinished()
 /** The handler's limit is 10 s; what is added is for a machine that is busy with other tests. */
 const bounded = 14_000
 
-const seconds = size(3, 30)
+const seconds = size(2, 30)
 
 describe.skipIf(testDatabaseUrl === undefined)("with a PostgreSQL server (TEST_DATABASE_URL)", () => {
   let db: TestDatabase

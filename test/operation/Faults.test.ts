@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto"
 import { type AddressInfo, createServer } from "node:net"
 import { afterEach, beforeAll, describe, expect, it } from "vitest"
+import { size } from "../faults/sizes.ts"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { having, newId } from "../tasks/families.ts"
@@ -243,8 +244,8 @@ describe.skipIf(testDatabaseUrl === undefined)(
 
     it("F2 that ends every session under load: 503 or success, and nothing acknowledged is lost", async () => {
       const { acknowledged, refused } = await underLoad(async () => {
-        for (let round = 0; round < 15; round++) {
-          await pause(150)
+        for (let round = 0; round < size(15, 300); round++) {
+          await pause(size(150, 200))
           await endSessions()
         }
       })
@@ -252,7 +253,7 @@ describe.skipIf(testDatabaseUrl === undefined)(
       expect(acknowledged.length).toBeGreaterThan(0)
       expect(await storedOf(user)).toEqual(expect.arrayContaining(acknowledged))
       await isReachable()
-    }, patience)
+    }, 3 * patience)
 
     it("F1 that is away for a moment under load: 503 or success, and nothing acknowledged is lost", async () => {
       const { acknowledged, refused } = await underLoad(async () => {
