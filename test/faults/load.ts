@@ -19,7 +19,7 @@ export interface Load {
 
 /**
  * Keeps clients busy that write and read on any of these instances: creates with an Idempotency-Key, reads of what was
- * written, pages. Every answer is 2xx or a 503 that says when to come back, after which the same request is sent again.
+ * written, changes of it, pages. Every answer is 2xx or a 503 that says when to come back, after which the same request is sent again.
  */
 export const startLoad = (instances: ReadonlyArray<Program>, account: Account, clients = 6): Load => {
   let isOver = false
@@ -55,6 +55,10 @@ export const startLoad = (instances: ReadonlyArray<Program>, account: Account, c
     acknowledged.add(title)
     const read = await insist((instance) => instance.request("GET", `/api/v1/tasks/${made.json.id}`, { token }))
     if (read !== undefined) expect(read.json).toEqual(made.json)
+    const changed = await insist((instance) =>
+      instance.request("PATCH", `/api/v1/tasks/${made.json.id}`, { token, body: { description: title } })
+    )
+    if (changed !== undefined) expect(changed.json).toMatchObject({ id: made.json.id, title, description: title })
     const page = await insist((instance) => instance.request("GET", "/api/v1/tasks?limit=20", { token }))
     for (const task of page?.json ?? []) expect(task.user_id).toBe(account.id)
   }
