@@ -77,7 +77,7 @@ describe.skipIf(process.platform !== "linux")("the process (memory is read from 
       having(200, await batch())
       const counts: Record<number, number> = {}
       let highest = 0
-      for (let wave = 0; wave < size(2, 10); wave++) {
+      for (let wave = 0; wave < size(1, 10); wave++) {
         const answers: ReadonlyArray<Answer> = await Promise.all(
           Array.from({ length: size(300, 600) }, (_, index) => index % 3 === 0 ? batch() : list())
         )
