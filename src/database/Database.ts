@@ -4,6 +4,7 @@ import { PgClient, PgTypes } from "@effect/sql-pg"
 import { Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { Settings } from "../Settings.ts"
+import * as Client from "./Client.ts"
 import { open, wire } from "./Embedded.ts"
 import { Reads } from "./Reads.ts"
 
@@ -18,12 +19,14 @@ types.register<number>(PgTypes.OID.int8, {
   decode: (bytes) => Result.succeed(Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigInt64(0)))
 }, { arrayOid: PgTypes.OID.int8Array })
 
-/** What sessions are started with. */
-const utc = { timezone: "UTC" }
-/** Compiling a statement takes longer than most of them: 15 ms, also where the part that made it look long never runs. */
-const interpreted = { jit: "off" }
-/** No statement, lock or open transaction may hold a request for long. */
+/** How sessions read and write dates, whatever the server, the database or the role says. */
+const dates = { timezone: "UTC", datestyle: "ISO, YMD" }
+/** What the sessions of requests are started with. */
 const limits = {
+  ...dates,
+  // compiling a statement takes longer than most of them: 15 ms, also where the part that made it look long never runs
+  jit: "off",
+  // no statement, lock or open transaction may hold a request for long
   statement_timeout: "5000",
   lock_timeout: "2000",
   idle_in_transaction_session_timeout: "10000"
@@ -33,34 +36,25 @@ const limits = {
 const statementsOnTheWay = 8
 
 /** One client for everything. */
-const alone = <E, R>(client: Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, E, R>) =>
+const alone = <E, R>(client: Layer.Layer<SqlClient.SqlClient, E, R>) =>
   Layer.effect(Reads, SqlClient.SqlClient).pipe(Layer.provideMerge(client))
 
-const server = (
+const connection = (
   settings: Settings["Service"],
-  url: NonNullable<Settings["Service"]["databaseUrl"]>,
-  options: {
-    readonly prepare: boolean
-    readonly maxConnections: number
-    readonly multiplex?: boolean
-    readonly startupParameters: Readonly<Record<string, string>>
-  }
-) =>
-  PgClient.layer({
-    url,
-    types,
-    applicationName: "tasks-api",
-    ...options,
-    ...(settings.databaseCa !== undefined && { ssl: { ca: settings.databaseCa } }),
-    connectTimeout: "5 seconds",
-    keepAlive: "30 seconds",
-    idleTimeout: "5 minutes",
-    multiplexConcurrency: statementsOnTheWay
-  })
+  url: NonNullable<Settings["Service"]["databaseUrl"]>
+) => ({
+  url,
+  types,
+  applicationName: "tasks-api",
+  ...(settings.databaseCa !== undefined && { ssl: { ca: settings.databaseCa } }),
+  connectTimeout: "5 seconds",
+  keepAlive: "30 seconds",
+  idleTimeout: "5 minutes"
+} as const)
 
 /** A client of an embedded database that is open already. It has one session, so transactions wait for each other. */
 export const embedded = (db: PGlite) =>
-  alone(PgClient.layer({
+  alone(Client.layer({
     stream: () => wire(db),
     types,
     username: "postgres",
@@ -75,19 +69,22 @@ export const layer = Layer.unwrap(Effect.gen(function* () {
   const settings = yield* Settings
   if (settings.databaseUrl === undefined) return embedded(yield* open(settings.dataDir))
   const size = settings.databasePoolSize
+  const options = connection(settings, settings.databaseUrl)
   // a pooler in transaction mode, where statements can't be prepared, refuses startup parameters
-  if (!settings.databasePrepare || size === 1) {
-    return alone(server(settings, settings.databaseUrl, {
-      prepare: settings.databasePrepare,
-      maxConnections: size,
-      startupParameters: settings.databasePrepare ? { ...utc, ...interpreted, ...limits } : {}
-    }))
+  if (!settings.databasePrepare) {
+    return alone(Client.layer({ ...options, prepare: false, maxConnections: size, transactionSettings: limits }))
   }
-  const options = { prepare: true, startupParameters: { ...utc, ...interpreted, ...limits } }
+  const limited = { ...options, startupParameters: limits }
+  if (size === 1) return alone(Client.layer({ ...limited, maxConnections: size }))
   const shared = Math.ceil(size / 4)
-  const reads = server(settings, settings.databaseUrl, { ...options, maxConnections: shared, multiplex: true })
+  const reads = Client.layer({
+    ...limited,
+    maxConnections: shared,
+    multiplex: true,
+    multiplexConcurrency: statementsOnTheWay
+  })
   return Layer.merge(
-    server(settings, settings.databaseUrl, { ...options, maxConnections: size - shared }),
+    Client.layer({ ...limited, maxConnections: size - shared }),
     Layer.effect(Reads, SqlClient.SqlClient).pipe(Layer.provide(reads))
   )
 }))
@@ -96,4 +93,4 @@ export const layer = Layer.unwrap(Effect.gen(function* () {
 export const directLayer = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseDirectUrl"]>
-) => server(settings, url, { prepare: true, maxConnections: 2, startupParameters: utc })
+) => PgClient.layer({ ...connection(settings, url), maxConnections: 2, startupParameters: dates })

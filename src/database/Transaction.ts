@@ -2,15 +2,8 @@
 import { Effect, Option } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 
-/** How long a transaction waits for a connection, and for the database to begin or end it. */
-const patience = { connection: "2 seconds", control: "5 seconds" } as const
-
-const unavailable = (operation: string) =>
-  Effect.fail(
-    new SqlError.SqlError({
-      reason: new SqlError.ConnectionError({ cause: new Error(`no answer in time: ${operation}`), operation })
-    })
-  )
+/** How long the database may take to begin or end a transaction. */
+const patience = "5 seconds"
 
 /**
  * What begins and ends a transaction. The client lets nothing interrupt it, so a database that does not answer would
@@ -18,25 +11,26 @@ const unavailable = (operation: string) =>
  */
 const control = (connection: SqlConnection.Connection, statement: "BEGIN" | "COMMIT" | "ROLLBACK") =>
   Effect.timeoutOrElse(Effect.interruptible(connection.executeRaw(statement, [])), {
-    duration: patience.control,
-    orElse: () => unavailable(statement)
+    duration: patience,
+    orElse: () =>
+      Effect.fail(
+        new SqlError.SqlError({
+          reason: new SqlError.ConnectionError({
+            cause: new Error(`no answer in time: ${statement}`),
+            operation: statement
+          })
+        })
+      )
   })
 
 const notNested = () => Effect.die(new Error("transactions are not nested"))
 
-/**
- * Runs several statements in one transaction, or as part of the one that there is already. Failing rolls back; so does
- * a lost connection, as a defect, which the edge tells from others.
- */
-export const transaction = (sql: SqlClient.SqlClient) => {
-  const inTransaction = SqlClient.makeWithTransaction({
+/** How a client runs its transactions: what fails rolls back. */
+export const transactions = (sql: Pick<SqlClient.SqlClient, "reserve" | "transactionService">) =>
+  SqlClient.makeWithTransaction({
     transactionService: sql.transactionService,
     spanAttributes: [],
-    acquireConnection: (restore) =>
-      restore(Effect.timeoutOrElse(sql.reserve, {
-        duration: patience.connection,
-        orElse: () => unavailable("connect")
-      })),
+    acquireConnection: (restore) => restore(sql.reserve),
     begin: (connection) => Effect.asVoid(control(connection, "BEGIN")),
     commit: (connection) =>
       Effect.flatMap(control(connection, "COMMIT"), (result) =>
@@ -48,9 +42,13 @@ export const transaction = (sql: SqlClient.SqlClient) => {
     savepoint: notNested,
     rollbackSavepoint: notNested
   })
-  return <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.flatMap(
-      Effect.serviceOption(sql.transactionService),
-      (outer) => Option.isSome(outer) ? effect : inTransaction(effect)
-    ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.die(error)))
-}
+
+/**
+ * Runs several statements in one transaction, or as part of the one that there is already. Failing rolls back; so does
+ * a lost connection, as a defect, which the edge tells from others.
+ */
+export const transaction = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(
+    Effect.serviceOption(sql.transactionService),
+    (outer) => Option.isSome(outer) ? effect : sql.withTransaction(effect)
+  ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.die(error)))
