@@ -1,0 +1,159 @@
+/** Servers that tests start for themselves, from Debian's packages: PostgreSQL with its own settings, and PgBouncer. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { connect, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import process from "node:process"
+import type { Finished } from "./program.ts"
+
+const versions = "/usr/lib/postgresql"
+const newest = existsSync(versions) ? readdirSync(versions).sort((a, b) => Number(a) - Number(b)).at(-1) : undefined
+const bin = newest === undefined ? undefined : join(versions, newest, "bin")
+
+export const hasPostgres = bin !== undefined && existsSync(join(bin, "initdb"))
+
+const bouncer = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].find(existsSync)
+
+export const hasBouncer = bouncer !== undefined
+
+/** Neither of them runs as root. */
+const asPostgres = (command: string, args: ReadonlyArray<string>): [string, Array<string>] =>
+  process.getuid?.() === 0
+    ? ["setpriv", ["--reuid=postgres", "--regid=postgres", "--clear-groups", command, ...args]]
+    : [command, [...args]]
+
+const run = (command: string, ...args: ReadonlyArray<string>) =>
+  void execFileSync(...asPostgres(command, args), { cwd: "/", stdio: "pipe" })
+
+const freePort = () =>
+  new Promise<number>((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
+    })
+  })
+
+const isOpen = (port: number) =>
+  new Promise<boolean>((resolve) => {
+    const socket = connect(port, "127.0.0.1")
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false))
+    socket.once("connect", () => socket.destroy())
+  })
+
+/** A folder in which they may write. */
+const folder = (finished: Finished) => {
+  const path = mkdtempSync(join(tmpdir(), "tasks-"))
+  chmodSync(path, 0o777)
+  finished(() => rmSync(path, { recursive: true, force: true }))
+  return path
+}
+
+/** Starts a program that listens at a port, and waits until it does. */
+const listening = async (port: number, command: string, ...args: ReadonlyArray<string>) => {
+  const child: ChildProcess = spawn(...asPostgres(command, args), { cwd: "/", stdio: ["ignore", "pipe", "pipe"] })
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding("utf8").on("data", (chunk: string) => {
+      output += chunk
+    })
+  }
+  let isOver = false
+  const ended = new Promise<void>((resolve) =>
+    child.once("close", () => {
+      isOver = true
+      resolve()
+    })
+  )
+  while (!(await isOpen(port))) {
+    if (isOver) throw new Error(`${command} ended:\n${output}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  return {
+    output: () => output,
+    stop: async (signal: NodeJS.Signals) => {
+      if (!isOver && child.pid !== undefined) process.kill(child.pid, signal)
+      await ended
+    }
+  }
+}
+
+export interface Cluster {
+  /** Of a superuser, in the clear; trusted, unless `hba` says otherwise. */
+  readonly url: string
+  readonly port: number
+  readonly folder: string
+  /** Ends all sessions and starts again at the same port. */
+  readonly restart: () => Promise<void>
+}
+
+/** A PostgreSQL server of the test's own, with these lines of postgresql.conf and pg_hba.conf. */
+export const startCluster = async (finished: Finished, options: {
+  /** by name, in the cluster's folder, where PostgreSQL alone may read them */
+  readonly files?: Readonly<Record<string, string>>
+  readonly settings?: Readonly<Record<string, string>>
+  readonly hba?: ReadonlyArray<string>
+} = {}): Promise<Cluster> => {
+  if (bin === undefined) throw new Error("PostgreSQL is not installed")
+  const place = folder(finished)
+  const data = join(place, "data")
+  run(join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+  for (const [name, content] of Object.entries(options.files ?? {})) {
+    writeFileSync(join(data, name), content, { mode: 0o600 })
+    if (process.getuid?.() === 0) execFileSync("chown", ["postgres:postgres", join(data, name)])
+  }
+  if (options.hba !== undefined) {
+    writeFileSync(
+      join(data, "pg_hba.conf"),
+      options.hba.map((line) => `${line}\n`).join("")
+    )
+  }
+  const port = await freePort()
+  const settings = {
+    port: String(port),
+    listen_addresses: "127.0.0.1",
+    unix_socket_directories: place,
+    fsync: "off",
+    ...options.settings
+  }
+  const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
+  const start = () => listening(port, join(bin, "postgres"), "-D", data, ...args)
+  let server = await start()
+  finished(() => server.stop("SIGQUIT"))
+  return {
+    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+    port,
+    folder: place,
+    restart: async () => {
+      await server.stop("SIGINT")
+      server = await start()
+    }
+  }
+}
+
+/** PgBouncer in transaction mode, with so many sessions for all its clients; returns the database's URL by way of it. */
+export const startBouncer = async (databaseUrl: string, poolSize: number, finished: Finished): Promise<string> => {
+  if (bouncer === undefined) throw new Error("PgBouncer is not installed")
+  const { hostname, port: databasePort, username } = new URL(databaseUrl)
+  const port = await freePort()
+  const ini = join(folder(finished), "pgbouncer.ini")
+  writeFileSync(
+    ini,
+    `[databases]
+* = host=${hostname} port=${databasePort || 5432} user=${username}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = ${poolSize}
+max_client_conn = 100
+`
+  )
+  const server = await listening(port, bouncer, ini)
+  finished(() => server.stop("SIGTERM"))
+  const url = new URL(databaseUrl)
+  url.host = `127.0.0.1:${port}`
+  return url.href
+}
