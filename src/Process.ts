@@ -1,10 +1,9 @@
 /** How a process of this program ends, and what it says when it can't start. */
 import process from "node:process"
 import { Cause, Effect, Exit, type Runtime } from "effect"
-import { classify, codesOf } from "./database/Failures.ts"
 
 /** Failures whose message is for whoever starts the process. */
-const expected = new Set(["InvalidSettings", "DataDirInUse", "DataDirUnusable", "WorkerEnded"])
+const expected = new Set(["InvalidSettings", "DataDirInUse", "DataDirUnusable", "DatabaseRefused", "WorkerEnded"])
 
 /** What went wrong, in lines for whoever started the process; a stack only where nobody foresaw it. */
 const explain = (cause: Cause.Cause<unknown>): string => {
@@ -12,12 +11,6 @@ const explain = (cause: Cause.Cause<unknown>): string => {
   if (typeof error === "object" && error !== null && "_tag" in error) {
     if (error instanceof Error && expected.has(String(error._tag))) return error.message
     if (error._tag === "ServeError") return "HOST, PORT: can't be listened on; is another server running there?"
-    const code = codesOf(error).at(-1)
-    if (code === "42501") return "DATABASE_URL: this user may not create tables"
-    if (classify(error) !== undefined) {
-      const why = code === undefined ? "" : ` (${code})`
-      return `DATABASE_URL: the database does not answer, or refuses this user or this address${why}`
-    }
   }
   return Cause.pretty(cause)
 }

@@ -88,6 +88,9 @@ const readable = (file: string): string | undefined => {
   }
 }
 
+/** libpq's; what needs a certificate verifies it. */
+const tlsModes = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
 /** Settings from an environment; fails with every fault at once. */
 export const read = Effect.fnUntraced(function* (environment: Environment) {
   const faults: Array<string> = []
@@ -116,7 +119,12 @@ export const read = Effect.fnUntraced(function* (environment: Environment) {
     faults.push(`${name}: must be a ${one}// or ${other}// URL`)
     return undefined
   }
-  const postgresUrl = (name: string) => url(name, "postgres:", "postgresql:")
+  const postgresUrl = (name: string) => {
+    const value = url(name, "postgres:", "postgresql:")
+    const mode = URL.parse(value ?? "")?.searchParams.get("sslmode") ?? "disable"
+    if (!tlsModes.includes(mode)) faults.push(`${name}: sslmode must be one of ${tlsModes.join(", ")}`)
+    return value
+  }
 
   const production =
     get("APP_ENV", Schema.Literals(["development", "production"]), "development or production", "development") ===

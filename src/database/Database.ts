@@ -1,7 +1,7 @@
 /** The SqlClient of this process: a PostgreSQL server, or the embedded one. */
 import type { PGlite } from "@electric-sql/pglite"
 import { PgClient, PgTypes } from "@effect/sql-pg"
-import { Effect, Layer, Result } from "effect"
+import { Effect, Layer, Redacted, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { Settings } from "../Settings.ts"
 import * as Client from "./Client.ts"
@@ -32,6 +32,9 @@ const limits = {
   idle_in_transaction_session_timeout: "10000"
 }
 
+/** Those of sessions that have no limits, whatever the database or the role says. */
+const unlimited = { ...dates, statement_timeout: "0", lock_timeout: "0", idle_session_timeout: "0" }
+
 /** Statements that share a connection where they do: more of them wait longer for each other. */
 const statementsOnTheWay = 8
 
@@ -42,15 +45,19 @@ const alone = <E, R>(client: Layer.Layer<SqlClient.SqlClient, E, R>) =>
 const connection = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseUrl"]>
-) => ({
-  url,
-  types,
-  applicationName: "tasks-api",
-  ...(settings.databaseCa !== undefined && { ssl: { ca: settings.databaseCa } }),
-  connectTimeout: "5 seconds",
-  keepAlive: "30 seconds",
-  idleTimeout: "5 minutes"
-} as const)
+) => {
+  const { searchParams } = new URL(Redacted.value(url))
+  const hasTls = settings.databaseCa !== undefined && searchParams.get("sslmode") !== "disable"
+  return {
+    url,
+    types,
+    ...(!searchParams.has("application_name") && { applicationName: "tasks-api" }),
+    ...(hasTls && { ssl: { ca: settings.databaseCa } }),
+    connectTimeout: "5 seconds",
+    keepAlive: "30 seconds",
+    idleTimeout: "5 minutes"
+  } as const
+}
 
 /** A client of an embedded database that is open already. It has one session, so transactions wait for each other. */
 export const embedded = (db: PGlite) =>
@@ -89,8 +96,11 @@ export const layer = Layer.unwrap(Effect.gen(function* () {
   )
 }))
 
-/** Sessions past any pooler, for LISTEN and for migrations, which take the time that they need. */
+/**
+ * Sessions past any pooler, for LISTEN, which is idle most of the time, and for migrations, which take the time that they
+ * need.
+ */
 export const directLayer = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseDirectUrl"]>
-) => PgClient.layer({ ...connection(settings, url), maxConnections: 2, startupParameters: dates })
+) => PgClient.layer({ ...connection(settings, url), maxConnections: 2, startupParameters: unlimited })

@@ -1,5 +1,5 @@
 /** What a failed statement means to who asked for it. */
-import { Effect, Predicate } from "effect"
+import { Cause, Data, Effect, Predicate } from "effect"
 import { SqlError } from "effect/sql"
 
 /** The unique constraint that refused a statement, or undefined for every other failure. */
@@ -48,3 +48,46 @@ export const classify = (error: unknown): "unavailable" | "busy" | undefined => 
   if (codes.some((code) => unavailableStates.test(code))) return "unavailable"
   return codes.some((code) => busyStates.test(code)) ? "busy" : undefined
 }
+
+/** A database can't be used: which setting names it, and why. */
+export class DatabaseRefused extends Data.TaggedError("DatabaseRefused")<{
+  readonly variable: string
+  readonly why: string
+}> {
+  override get message() {
+    return `${this.variable}: ${this.why}`
+  }
+}
+
+/** Why, by SQLSTATE or by what TLS calls it, with what to do about it. */
+const refusals: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^42501$/, "this user may not create tables"],
+  [/^28P01$/, "the database refuses this user or this password"],
+  [/^28000$/, "the database refuses this user, this address, or a connection without TLS (sslmode)"],
+  [/^3D000$/, "the server has no database of this name"],
+  [/^08P01$/, "the server refuses how the connection is started; a pooler needs DATABASE_PREPARE=false"],
+  [/CERT|SIGNATURE|INVALID_CA/, "the server's certificate is not accepted; DATABASE_CA names the file of a private CA"],
+  [/^ERR_SSL_/, "TLS with the server fails"]
+]
+
+const withoutTls = "the server has no TLS; sslmode=disable connects without"
+
+const messageOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "cause") && error.cause !== undefined ? messageOf(error.cause) : String(error)
+
+/** What keeps this process from using the database, in words for whoever starts it; undefined: something else. */
+const refusal = (error: unknown): string | undefined => {
+  const code = codesOf(error).at(-1)
+  if (code !== "42501" && classify(error) === undefined) return undefined
+  if (messageOf(error).includes("does not support TLS")) return withoutTls
+  const [, why = "the database does not answer, or refuses this user or this address"] =
+    refusals.find(([codes]) => codes.test(code ?? "")) ?? []
+  return code === undefined ? why : `${why} (${code})`
+}
+
+/** Says which setting names the database that can't be used. */
+export const ofVariable = (variable: string) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.catchCause(effect, (cause): Effect.Effect<never, E | DatabaseRefused> => {
+    const why = refusal(Cause.squash(cause))
+    return why === undefined ? Effect.failCause(cause) : Effect.fail(new DatabaseRefused({ variable, why }))
+  })

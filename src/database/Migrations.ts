@@ -1,5 +1,5 @@
 /** Brings the database to the schema that this version needs. */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import createUsers from "../../migrations/0001_create_users.ts"
 import createTasks from "../../migrations/0002_create_tasks.ts"
@@ -9,6 +9,7 @@ import findTasks from "../../migrations/0005_find_tasks.ts"
 import dates from "../../migrations/0006_dates.ts"
 import { Settings } from "../Settings.ts"
 import { directLayer } from "./Database.ts"
+import { ofVariable } from "./Failures.ts"
 
 const loader = Migrator.fromRecord({
   "0001_create_users": createUsers,
@@ -50,9 +51,17 @@ const run = Migrator.make({})({ loader, table: "schema_migrations" }).pipe(
 /** Applies what is missing; does nothing, quickly, when nothing is. */
 export const migrate = Effect.gen(function* () {
   const settings = yield* Settings
+  const sql = yield* SqlClient.SqlClient
   // the embedded database has one session and one process: nobody to wait for
   if (settings.databaseDirectUrl === undefined) return yield* run
-  return yield* alone(run).pipe(Effect.provide(directLayer(settings, settings.databaseDirectUrl)))
+  const isDirect = settings.databaseUrl !== undefined &&
+    Redacted.value(settings.databaseDirectUrl) === Redacted.value(settings.databaseUrl)
+  const applied = yield* alone(run).pipe(
+    Effect.provide(directLayer(settings, settings.databaseDirectUrl)),
+    ofVariable(isDirect ? "DATABASE_URL" : "DATABASE_DIRECT_URL")
+  )
+  if (!isDirect) yield* ofVariable("DATABASE_URL")(sql`select 1`)
+  return applied
 })
 
 export const layer = Layer.effectDiscard(migrate)

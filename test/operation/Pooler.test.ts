@@ -9,7 +9,7 @@ import { transaction } from "../../src/database/Transaction.ts"
 import { read, Settings } from "../../src/Settings.ts"
 import { having, newId } from "../tasks/families.ts"
 import { connectTo, emptyDatabase, type TestDatabase, testDatabaseUrl } from "./postgres.ts"
-import { emptyDirectory, patience, type Program, start, useFinished } from "./program.ts"
+import { emptyDirectory, patience, type Program, run, start, useFinished } from "./program.ts"
 import { hasBouncer, startBouncer } from "./servers.ts"
 
 const atTheEnd = useFinished()
@@ -152,6 +152,29 @@ describe.skipIf(testDatabaseUrl === undefined || !hasBouncer)("behind PgBouncer 
       )
       expect(count).toBeLessThanOrEqual(sessions)
     }, patience)
+  })
+
+  describe.concurrent("the start ends with one line", () => {
+    it.for(
+      [
+        ["where statements are to be prepared", () => ({ DATABASE_PREPARE: "true" }), /^DATABASE_URL: .+ DATABASE_PREPARE=false/],
+        [
+          "where only the pooler does not answer",
+          () => ({ DATABASE_URL: "postgres://postgres@127.0.0.1:1/postgres" }),
+          /^DATABASE_URL: the database does not answer/
+        ],
+        [
+          "where only the server past it does not answer",
+          () => ({ DATABASE_DIRECT_URL: "postgres://postgres@127.0.0.1:1/postgres" }),
+          /^DATABASE_DIRECT_URL: the database does not answer/
+        ]
+      ] as const
+    )("%s", { timeout: patience }, async ([, changed, line], { onTestFinished }) => {
+      const ending = await run("src/main.ts", { ...settings, PORT: "0", ...changed() }, onTestFinished)
+      expect({ code: ending.code, stdout: ending.stdout }).toEqual({ code: 1, stdout: "" })
+      expect(ending.stderr).toMatch(/^[^\n]+\n$/)
+      expect(ending.stderr).toMatch(line)
+    })
   })
 
   describe.concurrent("a statement", () => {

@@ -82,14 +82,14 @@ export interface Cluster {
   /** Of a superuser, in the clear; trusted, unless `hba` says otherwise. */
   readonly url: string
   readonly port: number
-  readonly folder: string
+  /** Writes files of these names into its folder, which it alone may read; it takes them when it starts. */
+  readonly write: (files: Readonly<Record<string, string>>) => void
   /** Ends all sessions and starts again at the same port. */
   readonly restart: () => Promise<void>
 }
 
 /** A PostgreSQL server of the test's own, with these lines of postgresql.conf and pg_hba.conf. */
 export const startCluster = async (finished: Finished, options: {
-  /** by name, in the cluster's folder, where PostgreSQL alone may read them */
   readonly files?: Readonly<Record<string, string>>
   readonly settings?: Readonly<Record<string, string>>
   readonly hba?: ReadonlyArray<string>
@@ -98,10 +98,13 @@ export const startCluster = async (finished: Finished, options: {
   const place = folder(finished)
   const data = join(place, "data")
   run(join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-  for (const [name, content] of Object.entries(options.files ?? {})) {
-    writeFileSync(join(data, name), content, { mode: 0o600 })
-    if (process.getuid?.() === 0) execFileSync("chown", ["postgres:postgres", join(data, name)])
+  const write: Cluster["write"] = (files) => {
+    for (const [name, content] of Object.entries(files)) {
+      writeFileSync(join(data, name), content, { mode: 0o600 })
+      if (process.getuid?.() === 0) execFileSync("chown", ["postgres:postgres", join(data, name)])
+    }
   }
+  write(options.files ?? {})
   if (options.hba !== undefined) {
     writeFileSync(
       join(data, "pg_hba.conf"),
@@ -123,7 +126,7 @@ export const startCluster = async (finished: Finished, options: {
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,
-    folder: place,
+    write,
     restart: async () => {
       await server.stop("SIGINT")
       server = await start()
