@@ -16,6 +16,9 @@ const channel = "tasks_changes"
 /** Milliseconds in which wake-ups are gathered: NOTIFY takes a lock at commit, so it is no part of each write. */
 const gathering = 20
 
+/** How long telling the other instances may take: a network may lose it without a word. */
+const patience = "5 seconds"
+
 /** Goes before the id of a user one of whose sessions has ended. */
 const sessionEnd = "!"
 
@@ -129,6 +132,7 @@ const among = Effect.fnUntraced(function* (direct: Context.Context<PgClient.PgCl
       (_, i) => `${self} ${users.slice(i * usersPerPayload, (i + 1) * usersPerPayload).join(",")}`
     )
     yield* sql`select pg_notify(${channel}, payload) from unnest(${payloads}::text[]) as payload`.pipe(
+      Effect.timeout(patience),
       // while the database is away, the users stay pending
       Effect.catch(() => Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => users.forEach(tell))))
     )

@@ -1,12 +1,18 @@
-/** The SqlClient of a pool of sessions, in which no statement waits long for one of them. */
+/** The SqlClient of a pool of sessions: no statement waits long for one of them, or finds one that was cut off twice. */
 import { PgClient, type PgConnection, PgPool } from "@effect/sql-pg"
-import { Effect, Layer, Option, Stream } from "effect"
+import { Effect, Exit, Layer, Option, Stream } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 import { transactions } from "./Transaction.ts"
 
 /** Milliseconds for which a statement or a transaction waits while others have all the sessions. */
 const patience = 2_000
+
+/**
+ * Milliseconds after which a session that has not answered is not used again. The database ends a statement sooner; TCP
+ * would go on sending for a quarter of an hour where a network forgets a connection without a word.
+ */
+const silence = 7_000
 
 const noneFree = () =>
   new SqlError.SqlError({
@@ -59,20 +65,54 @@ const makeTurns = (size: number) => {
   }
 }
 
+/** Looks at how long a statement takes. */
+type Watch = <A, E>(statement: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
+/**
+ * Makes a pool replace a session that does not answer, and with it those that have been silent since before: they share
+ * its fate where a network forgets what is idle. What they are doing goes on.
+ */
+const makeWatch = (pool: PgPool.PgPool, size: number) => {
+  const answered = new Map<PgConnection.PgConnection, number>()
+  const replace = (connection: PgConnection.PgConnection) => {
+    answered.delete(connection)
+    Effect.runFork(pool.invalidate(connection))
+  }
+  const later = (end: () => void) => setTimeout(end, silence)
+  return (connection: PgConnection.PgConnection): Watch => (statement) =>
+    Effect.suspend(() => {
+      const sent = performance.now()
+      const timer = later(() => {
+        replace(connection)
+        for (const [other, at] of answered) if (at < sent) replace(other)
+      })
+      return Effect.onExit(statement, (exit) =>
+        Effect.sync(() => {
+          clearTimeout(timer)
+          if (Exit.isFailure(exit)) return
+          // sessions that ended otherwise; the others come back with their next answer
+          if (answered.size > 2 * size) answered.clear()
+          answered.set(connection, performance.now())
+        }))
+    })
+}
+
 type Transform = Parameters<SqlConnection.Connection["execute"]>[2]
 
 /** A session as statements see it. */
 class Session implements SqlConnection.Connection {
   readonly connection: PgConnection.PgConnection
+  readonly watched: Watch
   readonly onBegin: string | undefined
 
-  constructor(connection: PgConnection.PgConnection, onBegin: string | undefined) {
+  constructor(connection: PgConnection.PgConnection, watched: Watch, onBegin: string | undefined) {
     this.connection = connection
+    this.watched = watched
     this.onBegin = onBegin
   }
   private rows(sql: string, params: ReadonlyArray<unknown>, transform: Transform, prepare?: boolean) {
     return Effect.map(
-      this.connection.query(sql, params, prepare),
+      this.watched(this.connection.query(sql, params, prepare)),
       ({ rows }) => transform === undefined ? rows : transform(rows)
     )
   }
@@ -87,14 +127,16 @@ class Session implements SqlConnection.Connection {
   }
   /** What begins and ends a transaction is sent by this, too. */
   executeRaw(sql: string, params: ReadonlyArray<unknown>) {
-    const sent = this.connection.query(sql, params)
-    return this.onBegin !== undefined && sql === "BEGIN" ? Effect.tap(sent, this.connection.query(this.onBegin)) : sent
+    const sent = this.watched(this.connection.query(sql, params))
+    return this.onBegin !== undefined && sql === "BEGIN"
+      ? Effect.tap(sent, this.watched(this.connection.query(this.onBegin)))
+      : sent
   }
   executeValues(sql: string, params: ReadonlyArray<unknown>) {
-    return this.connection.queryValues(sql, params)
+    return this.watched(this.connection.queryValues(sql, params))
   }
   executeValuesUnprepared(sql: string, params: ReadonlyArray<unknown>) {
-    return this.connection.queryValues(sql, params, false)
+    return this.watched(this.connection.queryValues(sql, params, false))
   }
   executeStream(sql: string, params: ReadonlyArray<unknown>, transform: Transform) {
     const rows = this.connection.stream(sql, params)
@@ -119,25 +161,28 @@ const make = Effect.fnUntraced(function* ({ transactionSettings, ...config }: Op
     : `select ${
       Object.entries(transactionSettings).map(([name, value]) => `set_config('${name}', '${value}', true)`).join(", ")
     }`
-  const scoped = (acquire: typeof pool.get) =>
-    Effect.suspend(() => {
-      const { giveBack, take } = turn()
-      return Effect.andThen(
-        Effect.addFinalizer(() => giveBack),
-        Effect.map(Effect.andThen(take, acquire), (connection) => new Session(connection, onBegin))
-      )
-    })
+  // an embedded database has no network, and no limit of statements
+  const watch: (connection: PgConnection.PgConnection) => Watch = config.stream === undefined
+    ? makeWatch(pool, config.maxConnections)
+    : () => (statement) => statement
+  const acquirer = Effect.suspend(() => {
+    const { giveBack, take } = turn()
+    return Effect.andThen(Effect.addFinalizer(() => giveBack), Effect.andThen(take, pool.get))
+  })
   const options = {
     driver: "pg",
     compiler: PgClient.makeCompiler(),
     spanAttributes: [],
-    acquirer: scoped(pool.get),
-    transactionAcquirer: scoped(pool.reserve),
+    acquirer: Effect.map(acquirer, (connection) => new Session(connection, watch(connection), onBegin)),
+    transactionAcquirer: Effect.flatMap(
+      acquirer,
+      (connection) => Effect.map(connection.pin, (pinned) => new Session(pinned, watch(connection), onBegin))
+    ),
     borrower: (run) =>
       Effect.suspend(() => {
         const { giveBack, take } = turn()
         return Effect.ensuring(
-          Effect.andThen(take, pool.use((connection) => run(new Session(connection, undefined)))),
+          Effect.andThen(take, pool.use((connection) => run(new Session(connection, watch(connection), undefined)))),
           giveBack
         )
       })

@@ -17,6 +17,9 @@ const reminded = Metric.counter("reminded_tasks_total", {
   incremental: true
 })
 
+/** How long the reminders of some tasks of a user may take, as a request may: a network may lose them without a word. */
+const patience = "10 seconds"
+
 export class Reminders extends Context.Service<Reminders, {
   /** Of live tasks, in the order of their times; what was not delivered when a task was completed never will be. */
   readonly between: (userId: UserId, range: RemindersQuery) => Effect.Effect<ReadonlyArray<DueReminder>>
@@ -43,7 +46,7 @@ export class Reminders extends Context.Service<Reminders, {
       const deliverAll = Effect.fnUntraced(function* (userId: UserId) {
         let count: number
         do {
-          count = yield* writes.deliver(userId)
+          count = yield* Effect.orDie(Effect.timeout(writes.deliver(userId), patience))
           yield* Metric.update(reminded, count)
         } while (count === tasksAtOnce)
       })
@@ -73,7 +76,7 @@ export class Reminders extends Context.Service<Reminders, {
         }),
         deliver: Effect.gen(function* () {
           let failure: Cause.Cause<never> | undefined
-          for (const { user_id } of yield* Effect.orDie(users)) {
+          for (const { user_id } of yield* Effect.orDie(Effect.timeout(users, patience))) {
             const exit = yield* Effect.exit(deliverAll(user_id))
             if (Exit.isSuccess(exit)) continue
             failure = exit.cause

@@ -9,6 +9,9 @@ const afterFailure = Duration.seconds(10)
 /** How late a reminder may be, and how late what has had its time goes. */
 const pauses = { reminders: Duration.seconds(1), purge: Duration.minutes(10) } as const
 
+/** How long a run may take: no request's limit ends one whose database does not answer. */
+const limit = Duration.minutes(10)
+
 /** Again and again with a pause, first after a part of it, so that instances that started together take turns. */
 const repeatedly = <A, E, R>(name: keyof typeof pauses, work: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
@@ -16,7 +19,7 @@ const repeatedly = <A, E, R>(name: keyof typeof pauses, work: Effect.Effect<A, E
     yield* Effect.sleep(Duration.times(pause, yield* Random.next))
     return yield* Effect.forever(Effect.andThen(
       // what looks whether there is something to do is no trace worth keeping
-      Effect.catchCause(Effect.withTracerEnabled(work, false), (cause) =>
+      Effect.catchCause(Effect.withTracerEnabled(Effect.timeout(work, limit), false), (cause) =>
         Effect.andThen(Effect.logWarning(`worker failed: ${name}`, cause), Effect.sleep(afterFailure))),
       Effect.sleep(pause)
     ))

@@ -157,7 +157,11 @@ describe.skipIf(testDatabaseUrl === undefined || !hasBouncer)("behind PgBouncer 
   describe.concurrent("the start ends with one line", () => {
     it.for(
       [
-        ["where statements are to be prepared", () => ({ DATABASE_PREPARE: "true" }), /^DATABASE_URL: .+ DATABASE_PREPARE=false/],
+        [
+          "where statements are to be prepared",
+          () => ({ DATABASE_PREPARE: "true" }),
+          /^DATABASE_URL: .+ DATABASE_PREPARE=false/
+        ],
         [
           "where only the pooler does not answer",
           () => ({ DATABASE_URL: "postgres://postgres@127.0.0.1:1/postgres" }),

@@ -118,7 +118,13 @@ const accepted: ReadonlyArray<readonly [name: string, value: string, changed: Pa
 const refused: ReadonlyArray<readonly [name: string, ...values: ReadonlyArray<string>]> = [
   ["APP_ENV", "prod", "Production", "test"],
   ["PORT", "-1", "65536", "30.5", "3000a", "NaN", "Infinity", "http"],
-  ["DATABASE_URL", "mysql://app:hunter2@db/tasks", "db.example.com", "app:hunter2@db/tasks"],
+  [
+    "DATABASE_URL",
+    "postgres://app:hunter2@db/tasks?sslmode=on",
+    "mysql://app:hunter2@db/tasks",
+    "db.example.com",
+    "app:hunter2@db/tasks"
+  ],
   ["DATABASE_DIRECT_URL", "http://app:hunter2@db/tasks", "hunter2"],
   ["DATABASE_CA", "/nowhere/ca-hunter2.pem"],
   ["DATABASE_PREPARE", "yes", "1", "False"],

@@ -73,6 +73,8 @@ export interface Proxy {
   readonly cut: () => Promise<void>
   /** Lets connections stand and new ones begin, and nothing through. */
   readonly hold: () => void
+  /** Lets nothing through on the connections that there are, and everything on new ones. */
+  readonly forget: () => void
   /** Lets everything through to the database, and nothing back. */
   readonly loseAnswers: () => void
   /** Goes on, badly. */
@@ -85,6 +87,7 @@ const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 export const startProxy = async (databaseUrl: string, finished: Finished): Promise<Proxy> => {
   const target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
+  const forgotten = new WeakSet<Socket>()
   let held = false
   let answersLost = false
   let toxic: Toxic | undefined
@@ -128,8 +131,8 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
     }
     // what arrives while the network is held is lost to the other side, as in a partition that outlives its sockets
     const [ask, answer] = [carry(pair, upstream), carry(pair, client)]
-    client.on("data", (bytes) => held || ask(bytes))
-    upstream.on("data", (bytes) => held || answersLost || answer(bytes))
+    client.on("data", (bytes) => held || forgotten.has(client) || ask(bytes))
+    upstream.on("data", (bytes) => held || answersLost || forgotten.has(upstream) || answer(bytes))
   }
   const listen = (port: number) =>
     new Promise<number>((resolve, reject) => {
@@ -156,6 +159,7 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
     hold: () => {
       held = true
     },
+    forget: () => sockets.forEach((socket) => forgotten.add(socket)),
     loseAnswers: () => {
       answersLost = true
     },
