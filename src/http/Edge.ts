@@ -143,7 +143,8 @@ const edge = HttpRouter.middleware(
           ...response.headers,
           "x-request-id": info.id,
           ...(response.status === 503 && { "retry-after": retryAfter }),
-          ...((draining.started.isOpen() || response.status === 413) && { connection: "close" })
+          ...((draining.started.isOpen() || response.status === 413 ||
+            response.status === 503 && isArriving(request)) && { connection: "close" })
         })
       })
 

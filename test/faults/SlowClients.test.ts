@@ -72,23 +72,27 @@ describe.skipIf(process.platform !== "linux")("slow clients (memory is read from
     }
     await honest(1)
     const before = { handles: handlesOf(server.pid), megabytes: residentMegabytes(server.pid) }
-    let highest = 0
-    const watch = setInterval(() => highest = Math.max(highest, residentMegabytes(server.pid)), 100)
+    let [highest, most] = [0, 0]
+    const watch = setInterval(() => {
+      highest = Math.max(highest, residentMegabytes(server.pid))
+      most = Math.max(most, handlesOf(server.pid))
+    }, 100)
     const sockets: Array<Socket> = []
     for (let begun = 0; begun < kinds.length; begun += 100) {
       sockets.push(...await Promise.all(kinds.slice(begun, begun + 100).map(open)))
     }
     const opened = performance.now()
-    expect(handlesOf(server.pid)).toBeGreaterThan(before.handles + headers)
     const latencies = await honest(5)
     // 30 s for a body; twice 25 s for a reader, who may have taken something in the first; the rest for a busy machine
     await settled(() => handlesOf(server.pid) <= before.handles + 5, 60_000)
     clearInterval(watch)
     const p99 = percentile(latencies, 0.99)
     console.log(
-      `F18 ${sockets.length} slow sockets: p99 of others ${p99.toFixed(0)} ms, reaped after ` +
+      `F18 ${sockets.length} slow sockets, ${most} at once: p99 of others ${p99.toFixed(0)} ms, reaped after ` +
         `${((performance.now() - opened) / 1000).toFixed(0)} s, ${before.megabytes | 0} MB to ${highest | 0} MB at most`
     )
+    // the first are cut off before the last of thousands has come
+    expect(most).toBeGreaterThan(before.handles + headers)
     if (isFull) expect(p99).toBeLessThan(200)
     expect(highest - before.megabytes).toBeLessThan(size(150, 600))
     for (const socket of sockets) socket.destroy()
