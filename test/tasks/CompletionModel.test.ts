@@ -37,6 +37,8 @@ interface State {
   readonly start: string
   readonly number: number
   readonly completed: boolean
+  /** whether the completion has a line there */
+  readonly isInLedger: boolean
   readonly ledger: ReadonlyArray<{ readonly occurrence: string; readonly start: string; readonly number: number }>
 }
 
@@ -54,12 +56,12 @@ const next = ({ due, rule, start }: State): string => {
 }
 
 const completed = (state: State): State => {
-  if (state.rule === null) return { ...state, completed: true }
   if (state.completed) return state
+  if (state.rule === null) return { ...state, completed: true, isInLedger: false }
   const { due, ledger, number, rule, start } = state
   const done = { ...state, ledger: [...ledger, { occurrence: due, start, number }] }
   return rule.count !== undefined && number >= rule.count
-    ? { ...done, completed: true }
+    ? { ...done, completed: true, isInLedger: true }
     : { ...done, due: next(state), number: number + 1 }
 }
 
@@ -67,8 +69,11 @@ const undone = (state: State): State => {
   const newest = state.ledger.at(-1)
   if (state.rule === null || newest === undefined) return { ...state, completed: false }
   const ledger = state.ledger.slice(0, -1)
+  // one that was completed while it did not recur has no line for that
+  if (state.completed) return { ...state, ...(state.isInLedger && { ledger }), completed: false }
   const { number, occurrence, start } = newest
-  return state.completed ? { ...state, ledger, completed: false } : { ...state, ledger, due: occurrence, start, number }
+  const goesOn = start === state.start && number < state.number
+  return { ...state, ledger, due: occurrence, ...(goesOn ? { start, number } : { start: occurrence, number: 1 }) }
 }
 
 const restarted = (state: State): State => ({ ...state, start: state.due, number: 1 })
@@ -141,7 +146,7 @@ beforeAll(async () => {
 })
 const begin = async (date: string, rule: Rule) => {
   const made = await tasks.create({ due: { date }, recurrence: { rule: textOf(rule), missed: "each" } })
-  const state: State = { due: date, rule, start: date, number: 1, completed: false, ledger: [] }
+  const state: State = { due: date, rule, start: date, number: 1, completed: false, isInLedger: false, ledger: [] }
   return { made, state }
 }
 
