@@ -94,7 +94,13 @@ export const startProcess = ({ args, command, cwd, env, name, ready, user }: Pro
   })
   const signal = (name: NodeJS.Signals) => {
     // not by child.kill: after that, Deno says the signal ended the process, whatever it really ended with
-    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(child.pid, name)
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+    try {
+      process.kill(child.pid, name)
+    } catch (error) {
+      // it has ended, and this process has not been told yet
+      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error
+    }
   }
   const stop = async (name: NodeJS.Signals, patience: number) => {
     signal(name)
