@@ -110,7 +110,13 @@ it("an id that is written in any other way is refused", async () => {
         `${id}.`,
         `${id},${id}`
       ],
-      ...[id.replace("-7", "-4"), "00000000-0000-0000-0000-000000000000", "1", "null", id.replaceAll("0", "０")]
+      ...[
+        id.replace(/(?<=^.{14})7/, "4"),
+        "00000000-0000-0000-0000-000000000000",
+        "1",
+        "null",
+        id.replaceAll("0", "０")
+      ]
     ]
   ) {
     for (const method of ["GET", "PATCH", "DELETE"]) {
