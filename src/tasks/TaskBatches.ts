@@ -10,6 +10,7 @@ import {
   type OperationProblem,
   type OperationResult
 } from "../api/TaskBulk.ts"
+import { ValidationFailed } from "../api/Problems.ts"
 import { transaction } from "../database/Transaction.ts"
 import { fromPatch, type Task, type TaskCreate, type TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
@@ -18,6 +19,14 @@ import { completionOf } from "./DatedChanges.ts"
 import { DatedWrites } from "./DatedWrites.ts"
 import { TasksRepo } from "./TasksRepo.ts"
 import { type ConditionalChange, type Precondition, TaskWrites } from "./TaskWrites.ts"
+
+/** What is wrong with one operation, as its request would be told it, with pointers into the batch. */
+const withinBatch = (problem: OperationProblem, index: number): OperationProblem =>
+  problem instanceof ValidationFailed
+    ? new ValidationFailed({
+      errors: problem.errors.map((fault) => ({ ...fault, pointer: `/operations/${index}/task${fault.pointer}` }))
+    })
+    : problem
 
 const as = (status: number) => Result.map((task: Task) => ({ status, task }))
 
@@ -118,7 +127,9 @@ export class TaskBatches extends Context.Service<TaskBatches, {
             for (const group of groupsOf(operations)) outcomes.push(...yield* runGroup(userId, group, deleted))
             const isUndone = mode === "atomic" && outcomes.some(Result.isFailure)
             const results = outcomes.map((outcome, i): OperationResult => {
-              if (Result.isFailure(outcome)) return { status: outcome.failure.status, problem: outcome.failure }
+              if (Result.isFailure(outcome)) {
+                return { status: outcome.failure.status, problem: withinBatch(outcome.failure, i) }
+              }
               const { status, task } = outcome.success
               if (isUndone) return { status: 424 }
               return operations[i]!.op === "delete" ? { status } : { status, task }

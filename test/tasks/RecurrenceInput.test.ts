@@ -157,7 +157,7 @@ describe.each(families)("recurrence under $name", (family) => {
     expect(await tasks.list("")).toEqual([])
     const done = having(200, await tasks.send("POST", "/batch", { mode: "partial", operations })).json.results
     expect(done.map(({ status }: { status: number }) => status)).toEqual([201, 422, 201])
-    expect(done[1].problem.errors).toMatchObject([{ pointer: "/recurrence/rule" }])
+    expect(done[1].problem.errors).toMatchObject([{ pointer: "/operations/1/task/recurrence/rule" }])
     expect((await tasks.list("?sort=title")).map(({ title }) => title)).toEqual(["FREQ=DAILY", "FREQ=WEEKLY"])
     const wrong = { mode: "partial", operations: [tasksOf("FREQ=DAILY"), tasksOf("FREQ=HOURLY")] }
     expectFaults(await tasks.send("POST", "/batch", wrong), "/operations/1/task/recurrence/rule")
@@ -219,7 +219,7 @@ describe.each(families)("recurrence under $name", (family) => {
     }
     expect(await tasks.operate({ op: "update", id, task: { due: null } })).toMatchObject({
       status: 422,
-      problem: { code: "validation_failed", errors: [{ pointer: "/recurrence" }] }
+      problem: { code: "validation_failed", errors: [{ pointer: "/operations/0/task/recurrence" }] }
     })
     expect(await tasks.patch(id, { recurrence: null })).toMatchObject({ recurrence: null, due })
     expect(await tasks.patch(id, { due: null })).toMatchObject({ due: null })
