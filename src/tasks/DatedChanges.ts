@@ -8,6 +8,7 @@ import type { LocalDate } from "../domain/Due.ts"
 import type { SentCompletion, TaskChange } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import type { Completed, DatedTask, DatesRepo, Moment } from "./DatesRepo.ts"
+import { inTurn } from "./Turns.ts"
 
 /** What `/complete` says; the member `completed` of other writes never takes a completion of a recurring task back. */
 export interface Completion {
@@ -80,11 +81,13 @@ export const outcomeOf = Effect.fnUntraced(function* (
     return yield* new OccurrenceMismatch()
   }
   const { due, recurrence, reminders } = members
-  const sent = changed(task.dates, {
-    ...(due !== undefined && { due }),
-    ...(recurrence !== undefined && { recurrence }),
-    ...(reminders !== undefined && { reminders })
-  }, userZone)
+  const sent = yield* inTurn(() =>
+    changed(task.dates, {
+      ...(due !== undefined && { due }),
+      ...(recurrence !== undefined && { recurrence }),
+      ...(reminders !== undefined && { reminders })
+    }, userZone)
+  )
   if (Result.isFailure(sent)) {
     const { detail, pointer } = sent.failure
     return yield* new ValidationFailed({ errors: [{ pointer, code: "invalid_value", detail }] })
@@ -94,7 +97,7 @@ export const outcomeOf = Effect.fnUntraced(function* (
   const plain = (completed: boolean): Outcome => ({ asIs: false, dates, completed, completedOccurrence: undefined })
   if (dates.recurrence === null) return plain(wanted ?? task.completed)
   if (wanted === true && !task.completed) {
-    const next = advanced(dates, now, userZone)
+    const next = yield* inTurn(() => advanced(dates, now, userZone))
     return {
       asIs: false,
       dates: next ?? dates,

@@ -9,6 +9,7 @@ import type { UserId } from "../domain/User.ts"
 import { type Completion, type DatesProblem, type LedgerEntry, outcomeOf } from "./DatedChanges.ts"
 import { DatesRepo, dateValues } from "./DatesRepo.ts"
 import { type NewTask, type Target, type TasksById, TasksRepo, type TaskWrite } from "./TasksRepo.ts"
+import { inTurn } from "./Turns.ts"
 
 /** A change of one task, and what `/complete` says of it. */
 export interface Change extends Target {
@@ -58,9 +59,6 @@ export class DatedWrites extends Context.Service<DatedWrites, {
       const dates = yield* DatesRepo
       const inTransaction = transaction(yield* SqlClient.SqlClient)
 
-      /** A turn of the other requests: the next day of a rule that seldom occurs takes a tenth of a second. */
-      const others = Effect.yieldNow
-
       /** Writes dates alone. */
       const rewrite = (userId: UserId, userZone: string, tasks: ReadonlyArray<{ id: TaskId; dates: TaskDates }>) =>
         repo.update(
@@ -76,8 +74,7 @@ export class DatedWrites extends Context.Service<DatedWrites, {
             if (moment === undefined) return { inserted: noTasks, faults }
             const dated: Array<NewTask> = []
             for (const task of tasks) {
-              yield* others
-              const set = changed(noDates, fromWhole(task), moment.userZone)
+              const set = yield* inTurn(() => changed(noDates, fromWhole(task), moment.userZone))
               if (Result.isSuccess(set)) dated.push({ ...task, dates: dateValues(set.success, moment.userZone) })
               else faults.set(task.id, new ValidationFailed({ errors: [{ ...set.failure, code: "invalid_value" }] }))
             }
@@ -95,7 +92,6 @@ export class DatedWrites extends Context.Service<DatedWrites, {
             for (const { completion, expected, id, members } of changes) {
               const task = stored.get(id)
               if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
-              yield* others
               const outcome = yield* Effect.result(outcomeOf(dates, { ...moment, userId }, task, members, completion))
               if (Result.isFailure(outcome)) outcomes.set(id, Result.fail(outcome.failure))
               else if (outcome.success.asIs) asIs.push(id)

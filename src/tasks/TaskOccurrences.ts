@@ -7,6 +7,7 @@ import { upcoming } from "../dates/TaskDates.ts"
 import type { TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
 import { DatesRepo } from "./DatesRepo.ts"
+import { inTurn } from "./Turns.ts"
 
 export class TaskOccurrences extends Context.Service<TaskOccurrences, {
   /** At most so many to come: none of a task that is completed, or does not recur. */
@@ -24,10 +25,13 @@ export class TaskOccurrences extends Context.Service<TaskOccurrences, {
           const past = yield* dates.ledger(userId, id, mostPast)
           const { now, userZone } = moment
           const next: Array<Occurrences["next"][number]> = []
-          for (const due of task.completed ? [] : upcoming(task.dates, now, userZone, most)) {
-            next.push({ ...due, due_at: rfc3339(dueAt(due, userZone)) })
-            // a rule that seldom occurs takes its time
-            yield* Effect.yieldNow
+          const coming = upcoming(task.dates, now, userZone, task.completed ? 0 : most)
+          for (
+            let one = yield* inTurn(() => coming.next());
+            one.done !== true;
+            one = yield* inTurn(() => coming.next())
+          ) {
+            next.push({ ...one.value, due_at: rfc3339(dueAt(one.value, userZone)) })
           }
           return { past, next }
         })

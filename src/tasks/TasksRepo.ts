@@ -10,6 +10,7 @@ import { type Filter, live as liveTasks, type Page, restorable as restorableTask
 import type { Position } from "./TaskOrder.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
 import { tagTerms, wordTerms } from "./Terms.ts"
+import { inTurn } from "./Turns.ts"
 
 /** Priorities are stored by rank, so that they sort. */
 const rank = (priority: Priority | undefined): number | null =>
@@ -39,12 +40,9 @@ export interface Target {
   readonly expected: ExpectedVersions
 }
 
-/**
- * Values one after another, with a turn of the other requests in between: the words of 100 long tasks take half a second
- * in some languages.
- */
+/** Values one after another: the words of 100 long tasks take half a second in some languages, those of one need no turn. */
 const inTurns = <A, B>(all: ReadonlyArray<A>, of: (one: A) => B): Effect.Effect<ReadonlyArray<B>> =>
-  Effect.forEach(all, (one, index) => Effect.map(index === 0 ? Effect.void : Effect.yieldNow, () => of(one)))
+  Effect.forEach(all, (one, index) => index === 0 ? Effect.sync(() => of(one)) : inTurn(() => of(one)))
 
 /** Tasks by their ids. */
 export type TasksById = ReadonlyMap<TaskId, Task>
