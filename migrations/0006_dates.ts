@@ -23,6 +23,8 @@ export default Effect.gen(function* () {
       add check (due_time is null or due_date is not null),
       add check (due_zone is null or due_time is not null),
       add check (recurrence is null or due_date is not null and series_start is not null and series_number is not null)`
+  // what was completed or deleted since then has its instants in the zone that its owner has
+  yield* sql`alter table users add column time_zone_changed_at timestamptz`
   // the series that an occurrence belonged to, so that taking it back goes on where that series was
   yield* sql`
     alter table task_occurrences

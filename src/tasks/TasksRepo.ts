@@ -148,9 +148,21 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         }).pipe(byId, Effect.orDie)
       }
 
-      /** What is open means its instants in the zone that its owner has now; what was not open may have those of another. */
-      const isOfOwnersZone = "due_date is not null and due_zone is null"
-      const opensByItself = sql.literal(`not (${isOfOwnersZone})`)
+      /**
+       * What is open means its instants in the zone that its owner has now. What is not may have those of another: the one
+       * of when it was completed or deleted.
+       */
+      const hasOwnersZone = (userId: UserId, since: "completed_at" | "deleted_at") =>
+        sql`
+        (due_date is null or due_zone is not null or ${sql.literal(since)} >= coalesce(
+          (select time_zone_changed_at from users where users.id = ${userId}), '-infinity'))`
+
+      /** Whether completing a task, or opening it again, has nothing to do with its dates. */
+      const isPlain = (userId: UserId, completed: string) =>
+        sql`
+        recurrence is null and (${sql.literal(completed)} or completed_at is null or ${
+          hasOwnersZone(userId, "completed_at")
+        })`
 
       const completion = (completed: string) =>
         `completed = ${completed}, completed_at = case ${completed} when true then coalesce(completed_at, written_at) end`
@@ -256,8 +268,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             targets,
             {
               guard: sql`
-              ${live} and (has_dates or new_completed is null or recurrence is null and
-                (new_completed or completed_at is null or ${opensByItself}))`,
+              ${live} and (has_dates or new_completed is null or ${isPlain(userId, "new_completed")})`,
               columns: `, new_title text, new_title_terms text[], has_description boolean, new_description text,
                 new_description_terms text[], new_completed boolean, new_priority smallint, new_tags text[],
                 new_tag_terms text[]${parts.columns}`,
@@ -278,7 +289,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         complete: (userId, ids, completed) =>
           write(userId, ids.map((id) => ({ id, expected: undefined })), {
             guard: sql`
-            ${live} and completed = ${!completed} and recurrence is null and (${completed} or ${opensByItself})`,
+            ${live} and completed = ${!completed} and ${isPlain(userId, String(completed))}`,
             assignments: sql.literal(completion(String(completed)))
           }),
         remove: (userId, targets) => write(userId, targets, { guard: live, assignments: sql`deleted_at = written_at` }),
@@ -288,7 +299,8 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             userId,
             targets.map(({ dates = { has_dates: false }, ...target }) => ({ ...target, values: dates })),
             {
-              guard: sql`${restorable} and (has_dates or completed_at is not null or ${opensByItself})`,
+              guard: sql`
+              ${restorable} and (has_dates or completed_at is not null or ${hasOwnersZone(userId, "deleted_at")})`,
               columns: parts.columns,
               assignments: sql.literal(`deleted_at = null${parts.assignments}`)
             }

@@ -51,6 +51,7 @@ describe("GET /export", () => {
     "users.password_hash": "a secret",
     "users.email_key": "the e-mail address, folded",
     "users.username_key": "the username, folded",
+    "users.time_zone_changed_at": "since when tasks that were completed have what they are due by, see data-model.md",
     "sessions.salt": "what refresh tokens are made with",
     "tasks.completed": "completed_at says it, and the member of this name",
     "tasks.due_date": "a member of due",

@@ -88,6 +88,30 @@ it("leaves what is completed or deleted as it was, until it is open again", asyn
   }
 })
 
+it("opens what was completed or deleted before, after and between changes of the zone in the last one", async () => {
+  const { create, moveTo, read, send } = await userIn("UTC")
+  const complete = (id: string, completed: boolean) =>
+    send("PATCH", `/api/v1/tasks/${id}/complete`, { completed }).then((answer) => having(200, answer))
+  const closed: Array<readonly [id: string, reopen: () => Promise<unknown>]> = []
+  for (const zone of [kiritimati, pagoPago, kiritimati, "Europe/Berlin"]) {
+    await moveTo(zone)
+    const [completed, deleted] = [
+      await create({ due: { date: "2031-03-01" } }),
+      await create({ due: { date: "2031-03-01" } })
+    ]
+    await complete(completed.id, true)
+    having(200, await send("DELETE", `/api/v1/tasks/${deleted.id}`))
+    closed.push([completed.id, () => complete(completed.id, false)])
+    closed.push([deleted.id, () => send("POST", `/api/v1/tasks/${deleted.id}/restore`).then((it) => having(200, it))])
+  }
+  // a write that changes nothing about when it was completed
+  having(200, await send("PATCH", `/api/v1/tasks/${closed[0]![0]}`, { title: "b" }))
+  for (const [id, reopen] of closed) {
+    await reopen()
+    expect(await read(id)).toMatchObject({ completed: false, due_at: "2031-03-01T23:00:00.000Z" })
+  }
+})
+
 it("is complete or not at all, also of many tasks, and beside other writes", async () => {
   const { create, moveTo, send, user } = await userIn("UTC")
   const operations = Array.from({ length: 100 }, (_, i) => ({
