@@ -95,7 +95,11 @@ export const outcomeOf = Effect.fnUntraced(function* (
   const dates = sent.success
   const wanted = completion?.completed ?? members.completed
   const plain = (completed: boolean): Outcome => ({ asIs: false, dates, completed, completedOccurrence: undefined })
-  if (dates.recurrence === null) return plain(wanted ?? task.completed)
+  if (dates.recurrence === null) {
+    // the rule may have gone since what is taken back here was completed; where it goes only now, the ledger is kept
+    if (task.completed && wanted === false && task.dates.recurrence === null) yield* repo.takeNewest(userId, task.id)
+    return plain(wanted ?? task.completed)
+  }
   if (wanted === true && !task.completed) {
     const next = yield* inTurn(() => advanced(dates, now, userZone))
     return {

@@ -157,12 +157,14 @@ export class TasksRepo extends Context.Service<TasksRepo, {
         (due_date is null or due_zone is not null or ${sql.literal(since)} >= coalesce(
           (select time_zone_changed_at from users where users.id = ${userId}), '-infinity'))`
 
-      /** Whether completing a task, or opening it again, has nothing to do with its dates. */
+      /** Whether completing a task, or opening it again, has nothing to do with its dates or with the ledger. */
       const isPlain = (userId: UserId, completed: string) =>
         sql`
         recurrence is null and (${sql.literal(completed)} or completed_at is null or ${
           hasOwnersZone(userId, "completed_at")
-        })`
+        } and not exists (
+          select 1 from task_occurrences as occurrences
+          where occurrences.user_id = ${userId} and task_id = tasks.id and occurrences.completed_at = tasks.completed_at))`
 
       const completion = (completed: string) =>
         `completed = ${completed}, completed_at = case ${completed} when true then coalesce(completed_at, written_at) end`

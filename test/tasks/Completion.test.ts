@@ -16,6 +16,28 @@ const few = { due: { date: "2031-01-01" }, recurrence: { rule: "FREQ=DAILY;COUNT
 const still = ({ overdue: _, updated_at: __, version: ___, ...task }: Record<string, unknown>) => task
 
 describe.each(families)("completing under $name", (family) => {
+  it("counts once what was taken back after its rule had gone, by whichever request", async () => {
+    const tasks = await user(family)
+    const todayOf = async () => having(200, await tasks.send("GET", "/stats")).json.completed_by_day.at(-1).count
+    const ways = [
+      tasks.undo,
+      (id: string) => tasks.patch(id, { completed: false }),
+      (id: string) => tasks.operate({ op: "complete", id, completed: false }),
+      (id: string) => tasks.bulkComplete([id], false)
+    ]
+    for (const [index, takeBack] of ways.entries()) {
+      const { id } = await tasks.create({ ...few, recurrence: { rule: "FREQ=DAILY;COUNT=1" } })
+      expect(await tasks.complete(id)).toMatchObject({ completed: true })
+      await tasks.patch(id, { recurrence: null })
+      await takeBack(id)
+      expect(await tasks.read(id)).toMatchObject({ completed: false, due: few.due })
+      expect(having(200, await tasks.send("GET", `/${id}/occurrences`)).json).toEqual({ past: [], next: [] })
+      expect(await todayOf()).toBe(index)
+      await tasks.complete(id)
+      expect(await todayOf()).toBe(index + 1)
+    }
+  })
+
   it("keeps the task open, with a new version and all but its due date", async () => {
     const tasks = await user(family)
     const made = await tasks.create({
