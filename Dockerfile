@@ -12,7 +12,7 @@ RUN npm run bundle && bash scripts/assemble.sh /app && mkdir /data
 FROM ${BASE_IMAGE}
 # what DATABASE_URL replaces; only written to when it is not set
 COPY --from=build --chown=10001:10001 /data /data
-# root's, so that the process can't change its own code; it needs no writable place but DATA_DIR
+# root's, so that the process can't change its own code; it needs no writable place but DATA_DIR, and /tmp for exports
 COPY --from=build /app /app
 WORKDIR /app
 # by number: no base image has to know the user, and an orchestrator can see that it isn't root

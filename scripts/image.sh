@@ -119,6 +119,7 @@ mounts='
   done
   mount -o remount,ro "$root/dev"
   mount --bind "$data" "$root/data"
+  mount -t tmpfs -o nosuid,nodev,noexec,mode=1777,size=1m tmp "$root/tmp"
   exec chroot --userspec="$owner" --groups= "$root" /usr/bin/env -C "$directory" -i "$@"
 '
 # run [NAME=value...] command...: as process 1 of namespaces of its own, with the image's user and environment. The
@@ -150,7 +151,7 @@ status_of() {
 
 echo "serve"
 touch "$scratch/begin"
-(run "$secret" "${command[@]}") >"$scratch/server.log" 2>&1 &
+(run "$secret" TRUSTED_PROXIES=127.0.0.1 "${command[@]}") >"$scratch/server.log" 2>&1 &
 server=$!
 status=0
 for _ in $(seq 300); do
@@ -165,6 +166,24 @@ running=$(awk '/^Uid:/ { print $2, $3, $4 }' "/proc/$pid/status")
 [[ $running == "$uid $uid $uid" ]] || fail "it runs as $running"
 [[ $(status_of /api/v1/auth/me) == 403 ]] || fail "production answers plain HTTP"
 
+echo "export"
+node --input-type=module -e '
+  const origin = process.argv[1]
+  // as a proxy that ends TLS
+  const ask = (path, { headers, ...options } = {}) =>
+    fetch(origin + path, { ...options, headers: { "x-forwarded-proto": "https", ...headers } })
+  const registered = await ask("/api/v1/auth/register", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ email: "olive@example.com", password: "correct horse battery staple" })
+  })
+  const { access_token, user } = await registered.json()
+  const exported = await ask("/api/v1/auth/export", { headers: { authorization: `Bearer ${access_token}` } })
+  if (exported.status !== 200) throw new Error(`${exported.status} ${await exported.text()}`)
+  const document = await exported.json()
+  if (document.user.id !== user.id) throw new Error(JSON.stringify(document))
+' "http://127.0.0.1:$port" 2>"$scratch/export.log" || fail "GET /api/v1/auth/export"
+
 mapfile -t healthcheck < <(of_image Healthcheck.Test | node -e '
   const [kind, ...command] = JSON.parse(require("node:fs").readFileSync(0, "utf8"))
   if (kind !== "CMD") throw new Error(`HEALTHCHECK is of kind ${kind}`)
@@ -174,10 +193,12 @@ inside PORT="$port" "${healthcheck[@]}" || fail "HEALTHCHECK"
 # the same command has to see that nobody listens
 if inside PORT=1 "${healthcheck[@]}"; then fail "HEALTHCHECK sees nothing"; fi
 [[ -e $data/postgres ]] || fail "the embedded database is not in /data"
-# the root can't be written to; this also sees a mount that could be
+# the root can't be written to; this also sees a mount that could be. An export has no name, and leaves nothing.
 written=$(find "/proc/$pid/root" -xdev -newer "$scratch/begin" -type f 2>/dev/null | head -n 5)
 [[ -z $written ]] || fail "written outside of /data: $written"
-others=$(awk '{ split($6, o, ","); if (o[1] == "rw" && $5 !~ /^\/(proc|dev|sys)(\/|$)/ && $5 != "/data") print $5 }' \
+left=$(ls -A "/proc/$pid/root/tmp")
+[[ -z $left ]] || fail "left in /tmp: $left"
+others=$(awk '{ split($6, o, ","); if (o[1] == "rw" && $5 !~ /^\/(proc|dev|sys)(\/|$)/ && $5 != "/data" && $5 != "/tmp") print $5 }' \
   "/proc/$pid/mountinfo")
 [[ -z $others ]] || fail "can be written to: $others"
 

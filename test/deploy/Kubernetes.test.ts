@@ -46,7 +46,7 @@ describe("deploy/kubernetes.yaml", () => {
     expect(container.ports.map(({ name }: { name: string }) => name)).toContain(targetPort)
   })
 
-  it("runs as the image's user, who can write nothing and become nobody else", () => {
+  it("runs as the image's user, who can write to /tmp alone and become nobody else", () => {
     expect(`${pod.securityContext.runAsUser}:${pod.securityContext.runAsGroup}`).toBe(inImage(/^USER (\d+:\d+)$/m))
     expect(pod.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } })
     expect(container.securityContext).toEqual({
@@ -54,6 +54,16 @@ describe("deploy/kubernetes.yaml", () => {
       readOnlyRootFilesystem: true,
       capabilities: { drop: ["ALL"] }
     })
+    expect(container.volumeMounts).toEqual([{ name: expect.any(String), mountPath: "/tmp" }])
+    const [{ name }] = container.volumeMounts
+    // on the node's disk: in memory it would count for the container's limit
+    expect(pod.volumes).toEqual([{ name, emptyDir: { sizeLimit: expect.stringMatching(/^\d+Gi$/) } }])
+  })
+
+  it("gives an export the folder that it is written to, which no setting of the image moves", () => {
+    expect(text("src/auth/Exports.ts")).toContain("tmpdir()")
+    expect(dockerfile).not.toContain("TMPDIR")
+    expect(container.env.map(({ name }: { readonly name: string }) => name)).not.toContain("TMPDIR")
   })
 
   it("F11 leaves a process the 28 s that its end may take, and sees before its 5 s are over that it is not ready", () => {
