@@ -17,7 +17,7 @@ const faults = (url: string) => ({
     env: { TEST_DATABASE_URL: url },
     include: [
       "test/faults/**/*.test.ts",
-      "test/operation/{Faults,Lifecycle,Logs}.test.ts",
+      "test/operation/{Faults,Lifecycle,Logs,TemporaryFolder}.test.ts",
       "test/auth/{FaultPoints,IssuerKeys,LiveSessions,Refresh,RefreshSchedules,Registration}.test.ts",
       "test/changes/{FaultPoints,Idempotency}.test.ts",
       "test/limits/Logins.test.ts",

@@ -8,6 +8,7 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient, type Statement } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
 import { Overloaded, TokenInvalid } from "../api/Problems.ts"
+import { codesOf } from "../database/Failures.ts"
 import { transaction } from "../database/Transaction.ts"
 import { StoredTask } from "../domain/Export.ts"
 import type { UserId } from "../domain/User.ts"
@@ -37,9 +38,20 @@ const encodeRow = (row: object) => JSON.stringify(row)
 
 const encodeTask = Schema.encodeSync(Schema.fromJsonString(StoredTask))
 
+/** What a temporary folder, or this process, has no room for now. Any other failure is one of the installation: 500. */
+const isFull = /^(?:ENOSPC|EDQUOT|EROFS|EMFILE|ENFILE)$/
+
+const onFile = <A>(work: () => Promise<A>): Effect.Effect<A, Overloaded> =>
+  Effect.catchDefect(Effect.promise(work), (defect) => {
+    const [code = ""] = codesOf(defect)
+    if (!isFull.test(code)) return Effect.die(defect)
+    const told = Effect.logWarning("the temporary folder takes no export").pipe(Effect.annotateLogs({ code }))
+    return Effect.andThen(told, Effect.fail(new Overloaded()))
+  })
+
 /** A file without a name: whatever ends this process, nothing of the user is left. */
 const temporaryFile = Effect.acquireRelease(
-  Effect.promise(async () => {
+  onFile(async () => {
     const path = join(tmpdir(), `tasks-api-export-${SecureRandom.uuidV7Unsafe()}`)
     const file = await open(path, "wx+", 0o600)
     await unlink(path)
@@ -52,7 +64,7 @@ export class Exports extends Context.Service<Exports, {
   /**
    * Everything stored of the user at one moment, for as long as the scope lives. It is written to a file first, so that
    * neither memory nor the time for which the database is held depends on the client. Fails with `overloaded` while
-   * another export of the user is under way, or too many of others.
+   * another export of the user is under way, or too many of others, and where the temporary folder has no room for it.
    */
   readonly make: (
     user: CurrentUser["Service"]
@@ -92,7 +104,7 @@ export class Exports extends Context.Service<Exports, {
         const cursor = sql.literal(`export_${name}`)
         yield* sql`declare ${cursor} no scroll cursor for ${rows}`
         let separator = ""
-        yield* Effect.promise(() => file.writeFile(`,"${name}":[`))
+        yield* onFile(() => file.writeFile(`,"${name}":[`))
         while (true) {
           const found = yield* sql<Row>`fetch ${sql.literal(String(batch))} from ${cursor}`
           const text = found.map((row) => {
@@ -100,10 +112,10 @@ export class Exports extends Context.Service<Exports, {
             separator = ",\n"
             return member
           }).join("")
-          yield* Effect.promise(() => file.writeFile(text))
+          yield* onFile(() => file.writeFile(text))
           if (found.length < batch) break
         }
-        yield* Effect.promise(() => file.writeFile("]"))
+        yield* onFile(() => file.writeFile("]"))
       })
 
       const write = Effect.fnUntraced(function* (file: FileHandle, id: UserId) {
@@ -118,7 +130,7 @@ export class Exports extends Context.Service<Exports, {
         const { now, ...sequence } = row
         const exportedAt = now.toISOString()
         const head = JSON.stringify({ exported_at: exportedAt, user, sequence })
-        yield* Effect.promise(() => file.writeFile(head.slice(0, -1)))
+        yield* onFile(() => file.writeFile(head.slice(0, -1)))
         yield* writeRows(
           file,
           "identities",
@@ -159,7 +171,7 @@ export class Exports extends Context.Service<Exports, {
           select key, status, headers, body, created_at from idempotency_keys where user_id = ${id} order by key`,
           encodeRow
         )
-        yield* Effect.promise(() => file.writeFile("}\n"))
+        yield* onFile(() => file.writeFile("}\n"))
         return exportedAt
       })
 
@@ -168,7 +180,7 @@ export class Exports extends Context.Service<Exports, {
           yield* admission(id)
           const file = yield* temporaryFile
           const exportedAt = yield* Effect.scoped(Effect.andThen(turn, transaction(sql)(write(file, id))))
-          const { size } = yield* Effect.promise(() => file.stat())
+          const { size } = yield* onFile(() => file.stat())
           yield* securityEvent("exported", id, sessionId)
           return { exportedAt, size, content: file.createReadStream({ start: 0, autoClose: false }) }
         })
