@@ -9,6 +9,8 @@ import {
   emptyDataDir,
   emptyDirectory,
   emptyPlace,
+  type Finished,
+  launch,
   type Line,
   patience,
   type Program,
@@ -577,4 +579,36 @@ it("F25 that nobody reads does not keep the process from ending", async ({ onTes
   program.kill("SIGTERM")
   setTimeout(() => program.read(true), 5_000)
   expect((await program.ended).code).toBe(0)
+}, patience)
+
+it.each(["json", "pretty"])("F25 whose reader went away, %s, ends no request", async (format) => {
+  const works: Array<() => Promise<void> | void> = []
+  const finished: Finished = (work) => void works.push(work)
+  try {
+    const program = launch(
+      "src/main.ts",
+      { ...await emptyPlace(finished), PORT: "0", LOG_FORMAT: format, LOG_LEVEL: "trace" },
+      finished
+    )
+    const address = () => /address"?: ?"?(http:[\w.:/]+)/.exec(program.stdout())?.[1]
+    await expect.poll(address, { timeout: patience }).toBeDefined()
+    const ask = () => send({ url: address()! }, "GET", "/health/live")
+    const answer = having(200, await ask())
+    await expect.poll(program.stdout).toContain(idOf(answer))
+    if (format === "pretty") {
+      expect(program.stdout()).toMatch(/^\[[\d:.]+\] INFO \(#\d+\): request\n {2}\w+: .*\n/m)
+      expect(program.stdout()).toMatch(/^ {2}route: \/health\/live\n {2}status: 200\n/m)
+    }
+    program.hangUp()
+    // one after the other: each is written on its own
+    for (let i = 0; i < 30; i++) {
+      having(200, await ask())
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    program.kill("SIGTERM")
+    const { code, signal, stderr } = await program.ended
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: "" })
+  } finally {
+    for (const work of works.reverse()) await work()
+  }
 }, patience)

@@ -41,6 +41,8 @@ export interface Process {
   readonly kill: (signal: NodeJS.Signals) => void
   /** Takes nothing of its standard output any more, until told to. */
   readonly read: (isRead: boolean) => void
+  /** Closes its standard output at this end: whoever writes to it then is told that nobody reads (EPIPE). */
+  readonly hangUp: () => void
   readonly ended: Promise<Ending>
 }
 
@@ -134,7 +136,8 @@ export const launch = (script: string, env: Record<string, string>, finished: Fi
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(child.pid, signal)
   }
   const read = (isRead: boolean) => void (isRead ? child.stdout?.resume() : child.stdout?.pause())
-  return { pid: child.pid, read, stdout: () => stdout, lines, logged, kill, ended }
+  const hangUp = () => void child.stdout?.destroy()
+  return { pid: child.pid, read, hangUp, stdout: () => stdout, lines, logged, kill, ended }
 }
 
 /** Starts the server and waits until it listens. */
