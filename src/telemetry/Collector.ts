@@ -1,7 +1,8 @@
 /** Traces, metrics and logs, sent to a collector by OTLP over HTTP, as JSON. */
+import { randomUUID } from "node:crypto"
 import { Effect, Layer, Tracer } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientError } from "effect/http"
-import { Otlp } from "effect/observability"
+import { Otlp, OtlpResource } from "effect/observability"
 
 /** A collector that does not answer may not keep what it was sent: it is given up, and sent nothing for a minute. */
 const patience = "5 seconds"
@@ -39,12 +40,21 @@ const discreet = (tracer: Tracer.Tracer) =>
     }
   })
 
+const serviceName = "tasks-api"
+const instanceId = "service.instance.id"
+
+/** Tells this process from the others, unless OTEL_RESOURCE_ATTRIBUTES does (semantic conventions: a random UUID). */
+const resource = Effect.map(OtlpResource.fromConfig({ serviceName }), ({ attributes }) => ({
+  serviceName,
+  ...(!attributes.some(({ key }) => key === instanceId) && { attributes: { [instanceId]: randomUUID() } })
+}))
+
 export const layer = (baseUrl: string) =>
   Layer.effect(Tracer.Tracer, Effect.map(Effect.tracer, discreet)).pipe(
-    Layer.provideMerge(Otlp.layerJson({
-      baseUrl,
-      resource: { serviceName: "tasks-api" },
-      shutdownTimeout: "3 seconds"
-    })),
+    Layer.provideMerge(
+      Layer.unwrap(
+        Effect.map(resource, (resource) => Otlp.layerJson({ baseUrl, resource, shutdownTimeout: "3 seconds" }))
+      )
+    ),
     Layer.provide(client)
   )

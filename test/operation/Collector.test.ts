@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { expect, it } from "vitest"
 import { having } from "../tasks/families.ts"
-import { emptyDirectory, type Finished, patience, start } from "./program.ts"
+import { emptyDirectory, emptyPlace, type Finished, patience, start } from "./program.ts"
 
 interface Attributes {
   readonly attributes: ReadonlyArray<{ readonly key: string; readonly value: Readonly<Record<string, unknown>> }>
@@ -40,7 +40,11 @@ const startCollector = async (finished: Finished, isSilent = false) => {
           scopeSpans.flatMap(({ spans }) => spans)
         )
       ),
-    bodies
+    bodies,
+    /** What each message says of the process that sent it, by the message's path. */
+    resources: (path: string): ReadonlyArray<Record<string, unknown>> =>
+      bodies(path).flatMap((body) => Object.values(body).flat() as ReadonlyArray<{ readonly resource: Attributes }>)
+        .map(({ resource }) => valuesOf(resource))
   }
 }
 
@@ -97,6 +101,38 @@ it(
   },
   patience
 )
+
+it("knows processes from each other, in all that it gets", async ({ onTestFinished }) => {
+  const collector = await startCollector(onTestFinished)
+  const place = await emptyPlace(onTestFinished)
+  const paths = ["/v1/traces", "/v1/metrics", "/v1/logs"]
+  /** The one resource of all that a new process sends. */
+  const resourceOf = async (env: Record<string, string> = {}) => {
+    collector.received.splice(0)
+    const program = await start({ ...place, ...env, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, onTestFinished)
+    having(200, await program.request("GET", "/health/live"))
+    program.kill("SIGTERM")
+    expect((await program.ended).code).toBe(0)
+    const resources = paths.flatMap((path) => {
+      const found = collector.resources(path)
+      expect(found.length, path).toBeGreaterThan(0)
+      return found
+    })
+    expect(new Set(resources.map((resource) => JSON.stringify(resource))).size).toBe(1)
+    return resources[0]!
+  }
+  const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+  const first = await resourceOf()
+  expect(first).toMatchObject({ "service.name": "tasks-api", "service.instance.id": expect.stringMatching(uuid) })
+  const second = await resourceOf({ OTEL_RESOURCE_ATTRIBUTES: "deployment.environment.name=staging" })
+  expect(second).toMatchObject({
+    "deployment.environment.name": "staging",
+    "service.instance.id": expect.stringMatching(uuid)
+  })
+  expect(second["service.instance.id"]).not.toBe(first["service.instance.id"])
+  const named = await resourceOf({ OTEL_RESOURCE_ATTRIBUTES: "service.instance.id=pod%201" })
+  expect(named["service.instance.id"]).toBe("pod 1")
+}, patience)
 
 it.each([["is not there", undefined], ["never answers", true]])(
   "that %s keeps no request waiting, nor the end",
