@@ -82,6 +82,8 @@ export interface Cluster {
   /** Of a superuser, in the clear; trusted, unless `hba` says otherwise. */
   readonly url: string
   readonly port: number
+  /** The folder of its socket. */
+  readonly socket: string
   /** Writes files of these names into its folder, which it alone may read; it takes them when it starts. */
   readonly write: (files: Readonly<Record<string, string>>) => void
   /** Ends all sessions and starts again at the same port. */
@@ -126,6 +128,7 @@ export const startCluster = async (finished: Finished, options: {
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,
+    socket: place,
     write,
     restart: async () => {
       await server.stop("SIGINT")
