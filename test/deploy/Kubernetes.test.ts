@@ -1,7 +1,9 @@
 /** The manifest says what the image and the server are: whoever changes one of them has to change it too. */
 import { readFileSync } from "node:fs"
+import { Effect, Exit } from "effect"
 import { describe, expect, it } from "vitest"
 import { parseAllDocuments } from "yaml"
+import { InvalidSettings, read } from "../../src/Settings.ts"
 import { useServer } from "../support/TestServer.ts"
 import { having } from "../tasks/families.ts"
 
@@ -74,6 +76,27 @@ describe("deploy/kubernetes.yaml", () => {
     expect(periodSeconds * failureThreshold).toBeLessThan(Number(draining))
     const patience = /const patience = ([\d_]+)/.exec(text("src/system/SystemHttp.ts"))?.[1]?.replaceAll("_", "")
     expect(timeoutSeconds * 1_000).toBeGreaterThan(Number(patience))
+  })
+
+  it("does not start until somebody says whom it trusts, and then trusts those alone", async () => {
+    const variable = container.env.find(({ name }: { readonly name: string }) => name === "TRUSTED_PROXIES")
+    const start = (value: string) =>
+      Effect.runPromiseExit(read({
+        APP_ENV: "production",
+        DATABASE_URL: "postgres://tasks:secret@db.example.com/tasks",
+        JWT_SECRET: "a test secret with more than 32 bytes in it",
+        TRUSTED_PROXIES: value
+      }))
+    const line = "TRUSTED_PROXIES: must be a comma list of addresses or networks such as 10.0.0.0/8"
+    expect(await start(variable.value)).toEqual(Exit.fail(new InvalidSettings({ faults: [line] })))
+    const started = await start("10.1.2.0/28")
+    expect(Exit.isSuccess(started) && started.value.trustedProxies.length).toBe(1)
+  })
+
+  it("leaves a migration half an hour, and a Redis its password", () => {
+    const { failureThreshold, periodSeconds } = container.startupProbe
+    expect(failureThreshold * periodSeconds).toBeGreaterThanOrEqual(30 * 60)
+    expect(text("deploy/kubernetes.yaml")).toMatch(/REDIS_URL='?rediss?:\/\/:[^@\s]+@/)
   })
 
   it("gives the heap of the image's NODE_OPTIONS half of the memory at most", () => {
