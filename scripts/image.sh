@@ -177,6 +177,7 @@ node --input-type=module -e '
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ email: "olive@example.com", password: "correct horse battery staple" })
   })
+  if (registered.status !== 201) throw new Error(`${registered.status} ${await registered.text()}`)
   const { access_token, user } = await registered.json()
   const exported = await ask("/api/v1/auth/export", { headers: { authorization: `Bearer ${access_token}` } })
   if (exported.status !== 200) throw new Error(`${exported.status} ${await exported.text()}`)
