@@ -1,6 +1,7 @@
 /** Every environment variable, read once and checked before anything starts. */
 import { Context, Data, Duration, Effect, Layer, Option, Redacted, Result, Schema } from "effect"
 import * as IpNetwork from "effect/net/IpNetwork"
+import { randomBytes } from "node:crypto"
 import { readFileSync } from "node:fs"
 import process from "node:process"
 import { readSigningKeys, type SigningJwk } from "./auth/SigningKeys.ts"
@@ -56,6 +57,8 @@ export class Settings extends Context.Service<Settings, {
 }>()("tasks-api/Settings") {
   /** Reads the variables of this process. */
   static readonly layer = Layer.effect(Settings, Effect.suspend(() => read(process.env)))
+  /** Those of a command that works on the database alone. It signs nothing, so that nobody has to give it a secret. */
+  static readonly ofDatabase = Layer.effect(Settings, Effect.suspend(() => read(databaseAlone(process.env))))
 }
 
 /** One line for each variable that is missing or wrong; never a variable's value. */
@@ -66,6 +69,14 @@ export class InvalidSettings extends Data.TaggedError("InvalidSettings")<{ reado
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
+
+/** With a secret that ends with the process. */
+const databaseAlone = (environment: Environment): Environment => ({
+  ...Object.fromEntries(
+    Object.entries(environment).filter(([name]) => /^(DATABASE|LOG|OTEL)_|^DATA_DIR$/.test(name))
+  ),
+  JWT_SECRET: randomBytes(32).toString("hex")
+})
 
 const integer = (minimum: number, maximum: number) =>
   Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum, maximum }))
