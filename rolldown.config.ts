@@ -1,7 +1,7 @@
 import { defineConfig } from "rolldown"
 
 export default defineConfig({
-  input: { main: "src/main.ts", migrate: "src/migrate.ts" },
+  input: { main: "src/main.ts", migrate: "src/migrate.ts", restored: "src/restored.ts" },
   platform: "node",
   // these bring native code or WebAssembly, and find their files by their own place
   external: [/^@node-rs\//, /^@electric-sql\//],

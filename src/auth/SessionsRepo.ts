@@ -7,7 +7,7 @@ import { type Session, SessionId } from "../domain/Session.ts"
 import type { UserId } from "../domain/User.ts"
 import { Settings } from "../Settings.ts"
 
-/** Why a session was ended. */
+/** Why a session was ended; `restore` where the database was restored from a backup, by src/restored.ts. */
 export type RevocationReason =
   | "logout"
   | "revoked_by_user"

@@ -6,6 +6,7 @@ import { SqlClient } from "effect/sql"
 import { Settings } from "../Settings.ts"
 import * as Client from "./Client.ts"
 import { open, wire } from "./Embedded.ts"
+import { ofVariable } from "./Failures.ts"
 import { Reads } from "./Reads.ts"
 
 /** bigint arrives as a JavaScript bigint, which JSON refuses: versions and counts stay far below 2^53. */
@@ -104,3 +105,18 @@ export const directLayer = (
   settings: Settings["Service"],
   url: NonNullable<Settings["Service"]["databaseDirectUrl"]>
 ) => PgClient.layer({ ...connection(settings, url), maxConnections: 2, startupParameters: unlimited })
+
+/** Requests reach the database by way of a pooler. */
+export const isPooled = ({ databaseDirectUrl: direct, databaseUrl: url }: Settings["Service"]) =>
+  direct !== undefined && url !== undefined && Redacted.value(direct) !== Redacted.value(url)
+
+/** Runs what takes the time that it needs in sessions without limits; the embedded database has no others. */
+export const directly = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const settings = yield* Settings
+    if (settings.databaseDirectUrl === undefined) return yield* self
+    return yield* self.pipe(
+      Effect.provide(directLayer(settings, settings.databaseDirectUrl)),
+      ofVariable(isPooled(settings) ? "DATABASE_DIRECT_URL" : "DATABASE_URL")
+    )
+  })

@@ -1,5 +1,5 @@
 /** Brings the database to the schema that this version needs. */
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import createUsers from "../../migrations/0001_create_users.ts"
 import createTasks from "../../migrations/0002_create_tasks.ts"
@@ -8,7 +8,7 @@ import indexSessions from "../../migrations/0004_index_sessions.ts"
 import findTasks from "../../migrations/0005_find_tasks.ts"
 import dates from "../../migrations/0006_dates.ts"
 import { Settings } from "../Settings.ts"
-import { directLayer } from "./Database.ts"
+import { directly, isPooled } from "./Database.ts"
 import { ofVariable } from "./Failures.ts"
 
 const loader = Migrator.fromRecord({
@@ -54,13 +54,8 @@ export const migrate = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   // the embedded database has one session and one process: nobody to wait for
   if (settings.databaseDirectUrl === undefined) return yield* run
-  const isDirect = settings.databaseUrl !== undefined &&
-    Redacted.value(settings.databaseDirectUrl) === Redacted.value(settings.databaseUrl)
-  const applied = yield* alone(run).pipe(
-    Effect.provide(directLayer(settings, settings.databaseDirectUrl)),
-    ofVariable(isDirect ? "DATABASE_URL" : "DATABASE_DIRECT_URL")
-  )
-  if (!isDirect) yield* ofVariable("DATABASE_URL")(sql`select 1`)
+  const applied = yield* directly(alone(run))
+  if (isPooled(settings)) yield* ofVariable("DATABASE_URL")(sql`select 1`)
   return applied
 })
 
