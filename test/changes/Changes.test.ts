@@ -461,6 +461,17 @@ describe("tombstones", () => {
     }
   }
 
+  it("are not what a cursor from the future asks for: it is of a database that was newer than this one", async () => {
+    const { account } = await withTasks(3)
+    const { cursor: past } = await page(account, "?limit=2")
+    const { cursor } = await page(account)
+    await server.sql("delete from tasks where user_id = $1 and version = 3", [account.id])
+    await server.sql("update user_sequences set last_version = 2 where user_id = $1", [account.id])
+    await expectGone(account, cursor)
+    expect((await page(account, after(past))).changes).toEqual([])
+    await expectGone(account, cursor)
+  })
+
   it("are kept for 45 days", async () => {
     const { account, id } = await withTasks(3)
     const { cursor } = await page(account)

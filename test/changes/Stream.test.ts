@@ -438,6 +438,19 @@ describe("resync", () => {
     await quiet(resumed, 0)
   })
 
+  it("comes to a client that was told of more than there is", async () => {
+    const account = await server.register()
+    await create(server, account)
+    const { id } = await create(server, account)
+    const newest = await idOf(account)
+    await server.sql("delete from tasks where user_id = $1 and id = $2", [account.id, id])
+    await server.sql("update user_sequences set last_version = 1 where user_id = $1", [account.id])
+    const stream = await open(account, { lastEventId: newest })
+    await received(stream, 1)
+    await quiet(stream, 1)
+    expect(stream.events.map(({ event }) => event)).toEqual(["resync"])
+  })
+
   it("comes to a client that can no longer tell, also when nothing is left", async () => {
     const account = await server.register()
     const { id } = await create(server, account)
