@@ -3,8 +3,9 @@ import { setTimeout as pause } from "node:timers/promises"
 import { createLocalJWKSet, decodeJwt, decodeProtectedHeader, type JWK, jwtVerify, SignJWT } from "jose"
 import { beforeAll, describe, expect, it } from "vitest"
 import { testDatabaseUrl } from "../operation/postgres.ts"
+import { expectProblem } from "../support/expect.ts"
 import { type Account, type TestServer, useServer, useServers } from "../support/TestServer.ts"
-import { having } from "../tasks/families.ts"
+import { create, having, nextOf } from "../tasks/families.ts"
 import { expectRefused, login, me, refresh, type Tokens } from "./accounts.ts"
 import { type KeyPair, newKeyPair, privateKeys } from "./keys.ts"
 
@@ -148,19 +149,30 @@ describe("a key", () => {
     having(200, await refresh(server, user.refresh_token))
   })
 
-  it("R36 that is a secret does so as JWT_SECRET_PREVIOUS, for refresh tokens as for access tokens", async () => {
+  it("R36 that is a secret does so as JWT_SECRET_PREVIOUS, for refresh tokens and cursors as for access tokens", async () => {
     const secret = "a later secret with more than 32 bytes in it"
     await server.restart({})
     const [user, other] = [await server.register(), await server.register()]
+    for (const title of ["one", "two"]) await create(server, user, { title })
+    const ask = (path: string, { access_token: token }: Tokens) => server.request("GET", path, { token })
+    const changes = "/api/v1/changes"
+    const nextPage = nextOf(server, having(200, await ask("/api/v1/tasks?limit=1", user)))!
+    const cursor = having(200, await ask(changes, user)).json.cursor
     await server.restart({ JWT_SECRET: secret, JWT_SECRET_PREVIOUS: server.secret })
     having(200, await me(server, user.access_token))
     const later: Tokens = having(200, await refresh(server, user.refresh_token)).json
     expect(decodeProtectedHeader(later.access_token)).not.toEqual(decodeProtectedHeader(user.access_token))
+    having(200, await ask(nextPage, user))
+    const laterCursor = having(200, await ask(`${changes}?since=${cursor}`, user)).json.cursor
     await server.restart({ JWT_SECRET: secret })
     expectRefused(await me(server, user.access_token), "token_invalid")
     having(200, await me(server, later.access_token))
     having(200, await refresh(server, later.refresh_token))
     expect((await refresh(server, other.refresh_token)).json.code).toBe("invalid_refresh_token")
+    for (const path of [nextPage, `${changes}?since=${cursor}`]) {
+      expectProblem(await ask(path, later), 400, "invalid_cursor")
+    }
+    having(200, await ask(`${changes}?since=${laterCursor}`, later))
   })
 
   it("R36 of another server is refused under a name of its own, and under that of ours", async () => {
