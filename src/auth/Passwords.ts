@@ -10,7 +10,7 @@ import { isCompromised, loadCommonPasswords } from "./CommonPasswords.ts"
 
 /**
  * Argon2id with 19,456 KiB, 2 passes and 1 lane: one of the settings that OWASP's password storage cheat sheet and
- * ASVS 5.0 appendix C list as equal, about 10 ms.
+ * ASVS 5.0 appendix C list as equal, some 10 ms of one core.
  */
 const parameters = { algorithm: 2, memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const
 const current = `$argon2id$v=19$m=${parameters.memoryCost},t=${parameters.timeCost},p=${parameters.parallelism}$`
