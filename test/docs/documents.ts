@@ -23,6 +23,8 @@ export interface Step {
 export const stepsOf = (text: string): ReadonlyArray<Step> => {
   const found: Array<Step> = []
   for (const [, language, block = ""] of text.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)) {
+    // what needs more than a shell on this machine
+    if (language === "sh") continue
     if (language === "bash") {
       found.push({ commands: block, printed: "" })
       continue
