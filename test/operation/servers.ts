@@ -122,7 +122,20 @@ export const startCluster = async (finished: Finished, options: {
     ...options.settings
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])
-  const start = () => listening(port, join(bin, "postgres"), "-D", data, ...args)
+  const isReady = () => {
+    try {
+      run(join(bin, "pg_isready"), "-h", "127.0.0.1", "-p", String(port))
+      return true
+    } catch {
+      return false
+    }
+  }
+  const start = async () => {
+    const server = await listening(port, join(bin, "postgres"), "-D", data, ...args)
+    // it listens before it takes anybody
+    while (!isReady()) await new Promise((resolve) => setTimeout(resolve, 50))
+    return server
+  }
   let server = await start()
   finished(() => server.stop("SIGQUIT"))
   return {
