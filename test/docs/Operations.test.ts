@@ -21,6 +21,8 @@ const database = async (finished: Finished) => {
   })
   const admin = connectTo(url, finished)
   await admin.sql("create role tasks login password 'secret'")
+  // only the query of its URL says where its tables are
+  await admin.sql("alter role tasks set search_path = nowhere")
   await admin.sql("create database tasks owner tasks")
   return {
     admin: url,
@@ -60,7 +62,7 @@ it.skipIf(testDatabaseUrl === undefined || !hasPostgres)(
   "prints what it says it prints, and leaves what it says it leaves (TEST_DATABASE_URL)",
   async ({ onTestFinished }) => {
     const { admin, urlOf } = await database(onTestFinished)
-    const DATABASE_URL = `${urlOf("tasks", "secret")}?sslmode=disable`
+    const DATABASE_URL = `${urlOf("tasks", "secret")}?options=-csearch_path%3Dpublic`
     const env = { JWT_SECRET: randomBytes(32).toString("hex"), DATABASE_POOL_SIZE: "4" }
     const program = await start({ ...env, DATABASE_URL }, onTestFinished)
     const steps = stepsOf(textOf(page))
