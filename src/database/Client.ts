@@ -1,8 +1,9 @@
 /** The SqlClient of a pool of sessions: no statement waits long for one of them, or finds one that was cut off twice. */
 import { PgClient, type PgConnection, PgPool } from "@effect/sql-pg"
-import { Effect, Exit, Layer, Option, Stream } from "effect"
+import { Cause, Effect, Exit, Layer, Option, Stream } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
+import { codesOf } from "./Failures.ts"
 import { transactions } from "./Transaction.ts"
 
 /** Milliseconds for which a statement or a transaction waits while others have all the sessions. */
@@ -68,9 +69,13 @@ const makeTurns = (size: number) => {
 /** Looks at how long a statement takes. */
 type Watch = <A, E>(statement: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
+/** A server that takes no writes: after a failover, the one that a session was opened with may go on as a replica. */
+const isReadOnly = (cause: Cause.Cause<unknown>) => codesOf(Cause.squash(cause)).includes("25006")
+
 /**
- * Makes a pool replace a session that does not answer, and with it those that have been silent since before: they share
- * its fate where a network forgets what is idle. What they are doing goes on.
+ * Makes a pool replace a session whose server takes no writes any more, and one that does not answer; with the latter
+ * those that have been silent since before: they share its fate where a network forgets what is idle. What they are doing
+ * goes on.
  */
 const makeWatch = (pool: PgPool.PgPool, size: number) => {
   const answered = new Map<PgConnection.PgConnection, number>()
@@ -89,7 +94,10 @@ const makeWatch = (pool: PgPool.PgPool, size: number) => {
       return Effect.onExit(statement, (exit) =>
         Effect.sync(() => {
           clearTimeout(timer)
-          if (Exit.isFailure(exit)) return
+          if (Exit.isFailure(exit)) {
+            if (isReadOnly(exit.cause)) replace(connection)
+            return
+          }
           // sessions that ended otherwise; the others come back with their next answer
           if (answered.size > 2 * size) answered.clear()
           answered.set(connection, performance.now())

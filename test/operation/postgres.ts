@@ -77,6 +77,8 @@ export interface Proxy {
   readonly forget: () => void
   /** Lets everything through to the database, and nothing back. */
   readonly loseAnswers: () => void
+  /** Brings new connections to another server, as an address that moves does; those that there are stay. */
+  readonly aim: (databaseUrl: string) => void
   /** Goes on, badly. */
   readonly suffer: (toxic: Toxic) => void
   readonly restore: () => Promise<void>
@@ -85,7 +87,7 @@ export interface Proxy {
 const later = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 export const startProxy = async (databaseUrl: string, finished: Finished): Promise<Proxy> => {
-  const target = new URL(databaseUrl)
+  let target = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   const forgotten = new WeakSet<Socket>()
   let held = false
@@ -162,6 +164,9 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
     forget: () => sockets.forEach((socket) => forgotten.add(socket)),
     loseAnswers: () => {
       answersLost = true
+    },
+    aim: (databaseUrl) => {
+      target = new URL(databaseUrl)
     },
     suffer: (next) => {
       toxic = next

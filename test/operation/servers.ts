@@ -13,6 +13,9 @@ const bin = newest === undefined ? undefined : join(versions, newest, "bin")
 
 export const hasPostgres = bin !== undefined && existsSync(join(bin, "initdb"))
 
+/** Writes a database's schema as statements; undefined: it is not installed. */
+export const dumpProgram = bin === undefined ? undefined : join(bin, "pg_dump")
+
 const bouncer = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].find(existsSync)
 
 export const hasBouncer = bouncer !== undefined
@@ -88,6 +91,7 @@ export interface Cluster {
   readonly write: (files: Readonly<Record<string, string>>) => void
   /** Ends all sessions and starts again at the same port. */
   readonly restart: () => Promise<void>
+  readonly stop: () => Promise<void>
 }
 
 /** A PostgreSQL server of the test's own, with these lines of postgresql.conf and pg_hba.conf. */
@@ -95,11 +99,15 @@ export const startCluster = async (finished: Finished, options: {
   readonly files?: Readonly<Record<string, string>>
   readonly settings?: Readonly<Record<string, string>>
   readonly hba?: ReadonlyArray<string>
+  /** Copies this one's data and follows it, taking no writes until it is promoted. */
+  readonly standbyOf?: Cluster
 } = {}): Promise<Cluster> => {
   if (bin === undefined) throw new Error("PostgreSQL is not installed")
   const place = folder(finished)
   const data = join(place, "data")
-  run(join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+  if (options.standbyOf === undefined) {
+    run(join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+  } else run(join(bin, "pg_basebackup"), "-D", data, "-d", options.standbyOf.url, "-R", "-c", "fast", "--no-sync")
   const write: Cluster["write"] = (files) => {
     for (const [name, content] of Object.entries(files)) {
       writeFileSync(join(data, name), content, { mode: 0o600 })
@@ -146,7 +154,8 @@ export const startCluster = async (finished: Finished, options: {
     restart: async () => {
       await server.stop("SIGINT")
       server = await start()
-    }
+    },
+    stop: () => server.stop("SIGINT")
   }
 }
 
