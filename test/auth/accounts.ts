@@ -70,7 +70,7 @@ export const sessionOf = ({ access_token }: Pick<Tokens, "access_token">): strin
   JSON.parse(Buffer.from(access_token.split(".")[1] ?? "", "base64url").toString()).sid
 
 /** How many hashes and verifications of passwords the server has run. */
-export const hashes = async (server: TestServer): Promise<number> => {
+export const hashes = async (server: Pick<TestServer, "request">): Promise<number> => {
   const { text } = having(200, await server.request("GET", "/metrics"))
   const samples = [...text.matchAll(/^password_hashes_total(?:\{[^}]*\})? (\S+)/gm)].map((match) => Number(match[1]))
   if (samples.length === 0) throw new Error("no password_hashes_total in /metrics")

@@ -1,11 +1,16 @@
 /** Clients that reset their connection anywhere in a request or an answer leave nothing behind that others would miss. */
 import { randomBytes } from "node:crypto"
 import { connect } from "node:net"
+import { availableParallelism } from "node:os"
 import process from "node:process"
+import { hashSync } from "@node-rs/bcrypt"
 import { beforeAll, describe, expect, it } from "vitest"
+import { hashes } from "../auth/accounts.ts"
 import { emptyDatabase, type TestDatabase, testDatabaseUrl } from "../operation/postgres.ts"
 import { emptyDirectory, patience, type Program, start, useFinished } from "../operation/program.ts"
 import { head } from "../http/exchange.ts"
+import { expectProblem } from "../support/expect.ts"
+import { expectWholePool } from "../support/pool.ts"
 import type { Account } from "../support/TestServer.ts"
 import { having } from "../tasks/families.ts"
 import { handlesOf, pause, settled } from "./process.ts"
@@ -14,6 +19,13 @@ import { size } from "./sizes.ts"
 const atTheEnd = useFinished()
 
 const poolSize = 4
+const threads = 8
+/** So many passwords the server hashes at once: two threads are for others. */
+const permits = Math.max(1, Math.min(availableParallelism(), threads - 2))
+
+/** A hash, as an import may bring, that takes far longer to check than those that the server makes. */
+const slowHash = hashSync("of an import", { cost: 13 })
+
 const json = "Content-Type: application/json"
 
 describe.skipIf(testDatabaseUrl === undefined || process.platform !== "linux")(
@@ -22,13 +34,16 @@ describe.skipIf(testDatabaseUrl === undefined || process.platform !== "linux")(
     let db: TestDatabase
     let server: Program
     let user: Account
+    let others: ReadonlyArray<Account>
 
     beforeAll(async () => {
       db = await emptyDatabase(atTheEnd)
-      const env = { DATABASE_URL: db.url, DATABASE_POOL_SIZE: String(poolSize), UV_THREADPOOL_SIZE: "8" }
+      const env = { DATABASE_URL: db.url, DATABASE_POOL_SIZE: String(poolSize), UV_THREADPOOL_SIZE: String(threads) }
       const secrets = { JWT_SECRET: randomBytes(32).toString("hex"), DATA_DIR: emptyDirectory(atTheEnd) }
       server = await start({ ...env, ...secrets }, atTheEnd)
       user = await server.register()
+      others = await Promise.all(Array.from({ length: Math.max(2 * poolSize, permits + 1) }, server.register))
+      await db.sql("update users set password_hash = $1 where id <> $2", [slowHash, user.id])
     }, patience)
 
     /** Writes so much of a request, reads so much of its answer, and resets the connection. */
@@ -77,17 +92,27 @@ describe.skipIf(testDatabaseUrl === undefined || process.platform !== "linux")(
       // the database's own connections come and go, up to the pool's size and those that listen
       await settled(() => handlesOf(server.pid) <= handles + poolSize + 2, 10_000)
       await settled(async () => await sessions("idle in transaction%") === 0 && await sessions("active") === 0, 10_000)
-      const { access_token: token, email, password } = user
-      const creations = Array.from(
-        { length: 5 * poolSize },
-        () => server.request("POST", "/api/v1/tasks", { token, body: { title: "after it" } })
-      )
-      for (const answer of await Promise.all(creations)) having(201, answer)
-      const logins = Array.from(
-        { length: 8 },
-        () => server.request("POST", "/api/v1/auth/login", { body: { email, password } })
-      )
-      for (const answer of await Promise.all(logins)) having(200, answer)
+      const ends: Array<() => Promise<void> | void> = []
+      await expectWholePool(db.url, server, others.slice(0, 2 * poolSize), poolSize, (end) => void ends.push(end))
+      // with one permit left a quick check is done before the slow ones are; with none it waits for one of them
+      for (const left of [1, 0]) {
+        const before = await hashes(server)
+        const done: Array<"slow" | "quick"> = []
+        const { email, password } = user
+        const slow = others.slice(0, permits - left).map(async ({ email }) => {
+          const body = { email, password: "not this one" }
+          expectProblem(await server.request("POST", "/api/v1/auth/login", { body }), 401, "invalid_credentials")
+          done.push("slow")
+        })
+        await settled(async () => await hashes(server) === before + slow.length, 10_000)
+        const quick = await server.request("POST", "/api/v1/auth/login", { body: { email, password } })
+        // on a machine that is busy with other tests it may wait longer than it may
+        if (left === 0 && quick.status === 503) done.push("slow")
+        else having(200, quick)
+        done.push("quick")
+        await Promise.all(slow)
+        expect(done[0], `with ${left} of ${permits} permits left`).toBe(left === 0 || permits === 1 ? "slow" : "quick")
+      }
       expect(server.lines().filter(({ message }) => message === "defect")).toEqual([])
     }
 

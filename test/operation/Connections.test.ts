@@ -3,9 +3,10 @@ import { randomBytes } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { setTimeout as pause } from "node:timers/promises"
 import { describe, expect, it } from "vitest"
+import { expectWholePool } from "../support/pool.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
 import { having, newId } from "../tasks/families.ts"
-import { connectTo, startProxy } from "./postgres.ts"
+import { startProxy } from "./postgres.ts"
 import { emptyDirectory, type Finished, patience, type Program, start } from "./program.ts"
 import { type Cluster, hasPostgres, startCluster } from "./servers.ts"
 
@@ -33,31 +34,6 @@ const warm = async (server: Program, users: ReadonlyArray<Account>) => {
 }
 
 const registered = (server: Program) => Promise.all(Array.from({ length: 2 * poolSize }, () => server.register()))
-
-/** All the connections for writes are there in a while: so many wait for a lock at once, and no more. */
-const expectWholePool = async (url: string, server: Program, users: ReadonlyArray<Account>, finished: Finished) => {
-  const admin = connectTo(url, finished)
-  const holder = connectTo(url, finished)
-  const waiting = async () =>
-    (await admin.sql(
-      "select 1 from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'tasks-api'"
-    ))
-      .length
-  const mostWaiting = async () => {
-    await holder.sql("begin")
-    await holder.sql("lock table tasks in exclusive mode")
-    const asked = users.map((user) => create(server, user))
-    let most = 0
-    // less than who waits for a lock has
-    for (const end = performance.now() + 1_000; performance.now() < end; await pause(50)) {
-      most = Math.max(most, await waiting())
-    }
-    await holder.sql("rollback")
-    for (const { status } of await Promise.all(asked)) expect([201, 503]).toContain(status)
-    return most
-  }
-  await expect.poll(mostWaiting, { interval: 500, timeout: 25_000 }).toBe(poolSize - 1)
-}
 
 describe.skipIf(!hasPostgres)("connections to the database (PostgreSQL installed)", () => {
   it("that the server ends because they are idle cost no request, and no notice of another instance", async ({
@@ -111,7 +87,7 @@ describe.skipIf(!hasPostgres)("connections to the database (PostgreSQL installed
     for (const { status, text } of during) expect([200, 201, 503], text).toContain(status)
     await expect.poll(async () => (await create(server, user)).status, { timeout: 5_000 }).toBe(201)
     await warm(server, users)
-    await expectWholePool(cluster.url, server, users, onTestFinished)
+    await expectWholePool(cluster.url, server, users, poolSize, onTestFinished)
     expect(server.lines().filter(({ message }) => message === "defect")).toEqual([])
   }, patience)
 
@@ -131,7 +107,7 @@ describe.skipIf(!hasPostgres)("connections to the database (PostgreSQL installed
       expect(performance.now() - begin).toBeLessThan(14_000)
       for (let again = 0; again < 2 * poolSize; again++) having(success, await ask(server, user))
     }
-    await expectWholePool(cluster.url, server, users, onTestFinished)
+    await expectWholePool(cluster.url, server, users, poolSize, onTestFinished)
   }, patience)
 
   it.skipIf(!existsSync("/proc/net/tcp"))("are kept alive by probes of TCP", async ({ onTestFinished }) => {
