@@ -47,6 +47,9 @@ export const filled = async (server: TestServer): Promise<Account> => {
      values ($1, $2, 1, '2026-11-20', now(), now(), '2026-11-20', 1)`,
     [id, kept]
   )
-  await server.sql("insert into revoked_tokens (user_id, token_hash, expires_at) values ($1, '\\x00', now())", [id])
+  await server.sql(
+    "insert into revoked_tokens (user_id, token_hash, expires_at) values ($1, '\\x00', now() + interval '1 hour')",
+    [id]
+  )
   return account
 }

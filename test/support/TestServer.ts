@@ -3,7 +3,7 @@ import "effect/schema/SchemaJITCompiler/enable"
 import { randomUUID } from "node:crypto"
 import { PGlite } from "@electric-sql/pglite"
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Layer, Logger, ManagedRuntime, Redacted } from "effect"
+import { Duration, Effect, Layer, Logger, ManagedRuntime, Redacted } from "effect"
 import { HttpServer } from "effect/http"
 import { SqlClient, Statement } from "effect/sql"
 import process from "node:process"
@@ -15,6 +15,7 @@ import * as Server from "../../src/Server.ts"
 import { read, Settings } from "../../src/Settings.ts"
 import { Reminders } from "../../src/tasks/Reminders.ts"
 import { Purge, type Purged } from "../../src/workers/Purge.ts"
+import { Pauses } from "../../src/workers/Workers.ts"
 import { actorOf, install, signed, violation } from "./RowSecurity.ts"
 
 export interface Answer {
@@ -88,6 +89,9 @@ const secret = "a test secret with more than 32 bytes in it"
 const settings = (env: Record<string, string>) =>
   Layer.effect(Settings, read({ PORT: "0", JWT_SECRET: secret, LOG_FORMAT: "json", RATE_LIMITS: "off", ...env }))
 
+/** Nothing goes but by the test's own `purge`: one at a random moment would take what the test counts. */
+const noPurge = Layer.succeed(Pauses, { ...Pauses.defaultValue(), purge: Duration.infinity })
+
 /** One connection, set up as those of the server are. */
 const connection = (url: string) =>
   Database.layer.pipe(Layer.provideMerge(settings({ DATABASE_URL: url, DATABASE_POOL_SIZE: "1" })))
@@ -155,6 +159,7 @@ const makeServer = (env: Record<string, string>) => {
           ...added
         })),
         Layer.provide(log),
+        Layer.provide(noPurge),
         Layer.provideMerge(record)
       )
     )
