@@ -30,6 +30,9 @@ const separators = /:|(?<!\d)\.|\.(?!\d)/g
 /** What the segmenter finds in folded ASCII without separators, at a tenth of its price (UAX #29, WB5 to WB13b). */
 const asciiWords = /[a-z0-9_]+(?:(?:(?<=[a-z])'(?=[a-z])|(?<=[0-9])[.,;'](?=[0-9]))[a-z0-9_]+)*/g
 
+/** Iteration marks by themselves are letters, which the segmenter takes for signs: 々, 〻 and the Chinese one. */
+const letter = /\p{L}/u
+
 /** The words of a text, folded, each once. White space and signs are no words. */
 export const wordsOf = (text: string): ReadonlyArray<string> => {
   const words = new Set<string>()
@@ -40,7 +43,7 @@ export const wordsOf = (text: string): ReadonlyArray<string> => {
       for (const word of folded.match(asciiWords) ?? []) if (word !== "_") words.add(word.slice(0, maximumLength))
     } else {
       for (const { isWordLike, segment } of segmenter.segment(folded)) {
-        if (isWordLike) words.add(Array.from(segment).slice(0, maximumLength).join(""))
+        if (isWordLike || letter.test(segment)) words.add(Array.from(segment).slice(0, maximumLength).join(""))
       }
     }
   }

@@ -13,7 +13,7 @@ const expected = (text: string) => {
   return [
     ...new Set(
       [...segmenter.segment(folded)].flatMap(({ isWordLike, segment }) =>
-        isWordLike ? [Array.from(segment).slice(0, 50).join("")] : []
+        isWordLike || /\p{L}/u.test(segment) ? [Array.from(segment).slice(0, 50).join("")] : []
       )
     )
   ]
@@ -39,6 +39,12 @@ describe("the words of a text", () => {
       }),
       { numRuns: 3_000 }
     )
+  })
+
+  it("are also the letters that the segmentation takes for signs", () => {
+    for (const mark of ["々", "〻", "\u{16fe3}"]) expect(wordsOf(mark)).toEqual([mark])
+    expect(wordsOf("a々b 〻!")).toEqual(["a", "々", "b", "〻"])
+    expect(wordsOf("人々、時々刻々")).toEqual(["人々", "時々刻々"])
   })
 
   it("are the same on every runtime where letters are joined by a sign", () => {
