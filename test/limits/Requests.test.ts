@@ -86,30 +86,34 @@ describe("requests with a token", () => {
   }
 
   it("are limited to 600 for a user, whichever endpoints and networks they are asked of", async () => {
-    const { json: login } = having(
-      200,
-      await logIn(server, newAddress(), { email: user.email, password: user.password })
-    )
-    const begin = performance.now()
-    let accepted = 0
-    for (let status = 200; status === 200;) {
-      const token = accepted % 100 === 0 ? login.access_token : user.access_token
-      const answers = await Promise.all(
-        Array.from(
-          { length: 50 },
-          (_, index) =>
-            index % 2 === 0
-              ? server.request("GET", "/api/v1/tasks", { token, headers: { "x-forwarded-for": newAddress() } })
-              : me(server, token)
+    /** How many are accepted at once; undefined where this machine was so slow that some came back meanwhile. */
+    const accepted = async (account: Account): Promise<number | undefined> => {
+      const { email, password } = account
+      const { json: login } = having(200, await logIn(server, newAddress(), { email, password }))
+      const begin = performance.now()
+      let [sum, isFast] = [0, true]
+      for (let [status, round] = [200, 0]; status === 200; round++) {
+        const token = round % 2 === 0 ? login.access_token : account.access_token
+        const answers = await Promise.all(
+          Array.from(
+            { length: round === 0 ? 10 : 50 },
+            (_, index) =>
+              index % 2 === 0
+                ? server.request("GET", "/api/v1/tasks", { token, headers: { "x-forwarded-for": newAddress() } })
+                : me(server, token)
+          )
         )
-      )
-      accepted += statuses(answers).filter((one) => one === 200).length
-      status = Math.max(...statuses(answers))
+        // one comes back in 100 ms, and when all have, the count begins anew
+        isFast &&= performance.now() - begin < 100 * Math.max(sum, 1)
+        sum += statuses(answers).filter((one) => one === 200).length
+        status = Math.max(...statuses(answers))
+      }
+      expect(status429(await me(server, account.access_token))).toBe(true)
+      return isFast ? sum : undefined
     }
-    expect(status429(await me(server, user.access_token))).toBe(true)
-    // none of the 600 comes back before the last one is: unless all of them took longer than the window
-    expect(performance.now() - begin).toBeLessThan(60_000)
-    expect(accepted).toBe(600)
+    let sum: number | undefined
+    for (let tries = 0; sum === undefined && tries < 8; tries++) sum = await accepted(await newAccount())
+    expect(sum).toBe(600)
   })
 
   it("are limited on every endpoint that asks for a token, after its 401", async () => {
