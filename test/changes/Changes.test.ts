@@ -7,6 +7,7 @@ import { type Account, useServers } from "../support/TestServer.ts"
 import {
   changedMembers,
   create,
+  createMany,
   expired,
   families,
   type Family,
@@ -228,7 +229,7 @@ describe("the two families", () => {
 describe("pages of changes", () => {
   it("are of 100 tasks unless limit asks for another size, up to 500", async () => {
     const account = await server.register()
-    await Promise.all(Array.from({ length: 101 }, () => create(server, account)))
+    await createMany(server, account, 101)
     const first = await page(account)
     expect(first.changes).toHaveLength(100)
     expect(first.has_more).toBe(true)

@@ -5,7 +5,7 @@
 import fc from "fast-check"
 import { expect, it } from "vitest"
 import { type Account, type Answer, type TestServer, useServers } from "../support/TestServer.ts"
-import { families, having, listAll, newId, shown, type TaskAnswer } from "../tasks/families.ts"
+import { families, having, listAll, newId, patiently, shown, type TaskAnswer } from "../tasks/families.ts"
 
 const servers = useServers(2)
 
@@ -203,10 +203,15 @@ class Session {
         ? [send(first), send(this.server({ ...step.via, instance: 1 - step.via.instance }))]
         : [send(first)]
     )
-    for (const { status, text } of answers) {
-      const refusals = [...(what === "create" ? [] : [404, 412]), ...(named === undefined ? [] : [409])]
-      expect([200, 201, 204, ...refusals], text).toContain(status)
-      if (status === 409) expect(text).toContain("occurrence_mismatch")
+    const refusals = [
+      ...(what === "create" ? [] : ["not_found", "stale_version"]),
+      ...(named === undefined ? [] : ["occurrence_mismatch"]),
+      ...(step.key === "twice" ? ["idempotency_in_flight"] : []),
+      // what waited too long, as on a machine that is busy with other tests
+      "overloaded"
+    ]
+    for (const { json, status, text } of answers) {
+      if (status >= 300) expect(refusals, text).toContain(json.code)
     }
     const done = answers.filter(({ status }) => status < 300)
     const original = done.filter(({ headers }) => headers.get("idempotent-replayed") === null)
@@ -225,7 +230,10 @@ class Session {
   /** Into another time zone, where whole days and times without a place are other instants. */
   private async move({ via, zone }: Step) {
     const { access_token: token } = this.user
-    having(200, await this.server(via).request("PATCH", "/api/v1/auth/me", { token, body: { time_zone: zone } }))
+    having(
+      200,
+      await patiently(() => this.server(via).request("PATCH", "/api/v1/auth/me", { token, body: { time_zone: zone } }))
+    )
   }
 
   /** Until nothing changes by itself any more. */

@@ -7,6 +7,7 @@ import {
   canonical,
   checksum,
   create,
+  createMany,
   families,
   type Family,
   having,
@@ -122,7 +123,7 @@ describe("bulk and batch", () => {
 
   it("give each changed task a version of its own, and wake who waits once for all", async () => {
     const account = await server.register()
-    const made = await Promise.all(Array.from({ length: 100 }, (_, n) => create(server, account, { title: `${n}` })))
+    const made = await createMany(server, account, 100, (n) => ({ title: `${n}` }))
     having(200, await post("/bulk/complete", { ids: made.map(({ id }) => id) }, {}, account))
     const tasks = await listAll(server, account)
     expect(new Set(tasks.map(({ version }) => version)).size).toBe(100)

@@ -2,7 +2,18 @@ import fc from "fast-check"
 import { beforeAll, describe, expect, it } from "vitest"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, useServer } from "../support/TestServer.ts"
-import { create, families, having, listAll, newId, nextOf, patch, remove, type TaskAnswer } from "./families.ts"
+import {
+  create,
+  createMany,
+  families,
+  having,
+  listAll,
+  newId,
+  nextOf,
+  patch,
+  remove,
+  type TaskAnswer
+} from "./families.ts"
 
 const server = useServer()
 let user: Account
@@ -40,7 +51,7 @@ const cursorOf = (path: string) => new URL(path, server.url).searchParams.get("c
 describe("a list of tasks", () => {
   it("is a bare array of exact tasks, newest first, 50 at a time", async () => {
     const many = await server.register()
-    await Promise.all(Array.from({ length: 53 }, (_, index) => create(server, many, { title: `t${index}` })))
+    await createMany(server, many, 53, (index) => ({ title: `t${index}` }))
     const first = having(200, await list("", many))
     expect(Array.isArray(first.json)).toBe(true)
     expect(first.headers.get("content-type")).toMatch(/^application\/json(;|$)/)
@@ -108,7 +119,7 @@ describe("Link", () => {
       "sort=created_at&limit=1&completed=true"
     ]
     const many = await server.register()
-    await Promise.all(Array.from({ length: 51 }, () => create(server, many)))
+    await createMany(server, many, 51)
     const some = (await listAll(server, many)).slice(0, 5)
     await Promise.all(some.map(({ id }) => patch(server, many, id, { completed: true })))
     for (const query of queries) {

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto"
+import { setTimeout as pause } from "node:timers/promises"
 import type { Account, Answer, TestServer } from "../support/TestServer.ts"
 
 /** One of the two path families under which the same tasks are served. */
@@ -79,6 +80,30 @@ export const having = (status: number, answer: Answer): Answer => {
   if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status}: ${answer.text}`)
   return answer
 }
+
+/**
+ * Sends it again, when the answer says, where it was not done because what it waits for took too long: as many requests
+ * of one user do to each other on a machine that is busy with other tests.
+ */
+export const patiently = async (send: () => Promise<Answer>): Promise<Answer> => {
+  for (;;) {
+    const answer = await send()
+    if (answer.status !== 503 || answer.json?.code !== "overloaded") return answer
+    await pause(1_000 * Number(answer.headers.get("retry-after")))
+  }
+}
+
+/** Creates so many tasks of this account at once. */
+export const createMany = (
+  server: TestServer,
+  account: Account,
+  count: number,
+  taskOf: (index: number) => Record<string, unknown> = () => ({ title: "Buy milk" })
+): Promise<ReadonlyArray<TaskAnswer>> =>
+  Promise.all(Array.from({ length: count }, async (_, index) => {
+    const request = { token: account.access_token, body: taskOf(index) }
+    return having(201, await patiently(() => server.request("POST", "/api/v1/tasks", request))).json
+  }))
 
 /** Creates a task of this account and returns it. */
 export const create = async (
