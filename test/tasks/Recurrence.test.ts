@@ -162,7 +162,9 @@ describe.each(families)("a task that recurs under $name", (family) => {
       const tasks = await userIn(zone, family)
       const today = dateIn(zone, Date.now())
       const { id } = await tasks.create({ due: { date: daysAfter(today, -3) }, recurrence: { rule: "FREQ=DAILY" } })
-      expect([today, dateIn(zone, Date.now())]).toContain((await tasks.complete(id)).due!.date)
+      const next = (await tasks.complete(id)).due!.date
+      // a day may have ended meanwhile
+      expect([today, dateIn(zone, Date.now())]).toContain(next)
     }
   )
 

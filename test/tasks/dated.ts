@@ -51,6 +51,17 @@ export const dateIn = (zone: string, at: Date | string | number): string =>
   new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" })
     .format(new Date(at))
 
+/** Does it again where it failed and a day has ended in this zone meanwhile. */
+export const withinADay = async <A>(zone: string, work: () => Promise<A>): Promise<A> => {
+  const day = dateIn(zone, Date.now())
+  try {
+    return await work()
+  } catch (error) {
+    if (dateIn(zone, Date.now()) === day) throw error
+    return await work()
+  }
+}
+
 /** The date some days later, by the calendar. */
 export const daysAfter = (date: string, days: number): string =>
   new Date(Date.parse(date) + days * 86_400_000).toISOString().slice(0, 10)
