@@ -70,6 +70,10 @@ export const followChanges = (
         ...(lastEventId !== undefined && { "last-event-id": lastEventId })
       }
     }, (response) => {
+      if (response.statusCode !== 200) {
+        response.resume()
+        return void request.destroy(new Error(`no stream: ${response.statusCode}`))
+      }
       const reader = makeReader()
       const ended = new Promise<void>((end) => response.once("close", end))
       const followed = { ...reader, requestId: String(response.headers["x-request-id"]), ended }
