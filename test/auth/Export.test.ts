@@ -243,7 +243,7 @@ describe.skipIf(hasRowSecurity)("an export of 100,000 tasks", () => {
     abandoned.abort()
     await answer
     await expectNoOpenFile()
-    await expect.poll(async () => (await exportOf(await server.register())).status).toBe(200)
+    await expect.poll(async () => (await exportOf(await server.register())).status, { timeout: 10_000 }).toBe(200)
   })
 })
 

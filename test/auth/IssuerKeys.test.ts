@@ -27,7 +27,7 @@ const follow = async (issuer: Issuer, finished: OnTestFinished, path = "/jwks") 
     pass: async (milliseconds: number) => {
       await Effect.runPromise(clock.adjust(milliseconds))
       // what the time woke up asks, and gets its answer
-      await pause(100)
+      await pause(400)
     }
   }
 }

@@ -70,9 +70,9 @@ describe("REFRESH_TOKEN_GRACE", () => {
   it("R42 is not prolonged by a retry", async () => {
     const account = await server.register()
     having(200, await refresh(server, account.refresh_token))
-    await update(account, "rotated_at = now() - interval '9 seconds'")
+    await update(account, "rotated_at = now() - interval '5 seconds'")
     having(200, await refresh(server, account.refresh_token))
-    await update(account, "rotated_at = rotated_at - interval '2 seconds'")
+    await update(account, "rotated_at = rotated_at - interval '6 seconds'")
     expectProblem(await refresh(server, account.refresh_token), 401, "refresh_token_reused")
   })
 })

@@ -222,7 +222,7 @@ describe("a write of dates", () => {
       await Promise.all([server, second, server, second].map((on) => on.remind()))
       return (await rowsOf(account)).values().filter(({ version }) => version > last + 4).toArray()
     }
-    await expect.poll(async () => (await delivered()).length).toBe(3)
+    await expect.poll(async () => (await delivered()).length, { timeout: 10_000 }).toBe(3)
     const rows = await delivered()
     expect(rows.map(({ id }) => id).sort()).toEqual(ids.sort())
     expect(rows.map(({ version }) => version).sort()).toEqual([last + 5, last + 6, last + 7])

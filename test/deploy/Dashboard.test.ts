@@ -28,7 +28,7 @@ it("deploy/grafana-dashboard.json shows metrics and labels that /metrics has", a
     await server.remind()
     const { json } = await server.request("GET", `/api/v1/tasks/${reminded.id}`, { token: user.access_token })
     return json.reminders[0].delivered_at
-  }).not.toBeNull()
+  }, { timeout: 10_000 }).not.toBeNull()
   const { text } = having(200, await server.request("GET", "/metrics"))
   const labelsOf = (metric: string) =>
     new Set(

@@ -155,9 +155,20 @@ describe.skipIf(!hasRedis)("the store in Redis", () => {
   })
 
   it("is replaced by memory while it is stopped, and used again when it is back", async () => {
-    const [one, other] = [makeInstance(redis.url), makeInstance(redis.url)]
-    for (let count = 1; count <= 10; count++) expect(await one.ask("stopped")).toBe(count)
-    expect(await other.ask("stopped")).toBe(11)
+    const both = () => [makeInstance(redis.url), makeInstance(redis.url)] as const
+    let [one, other] = both()
+    for (;; [one, other] = both()) {
+      const key = randomUUID()
+      const counts: Array<number> = []
+      for (let count = 1; count <= 10; count++) counts.push(await one.ask(key))
+      counts.push(await other.ask(key))
+      // on a machine that is busy for half a second it seems to be away
+      if (one.told(away) + other.told(away) === 0) {
+        expect(counts).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+        break
+      }
+      await Promise.all([one.stop(), other.stop()])
+    }
 
     await redis.stop()
     // limited all the same, by each for itself
