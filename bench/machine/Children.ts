@@ -1,10 +1,10 @@
 /** The programs that a benchmark starts. None outlives the scope that it was started in. */
 import { type ChildProcess, execFile, spawn, type StdioOptions } from "node:child_process"
-import { createServer } from "node:net"
 import { dirname } from "node:path"
 import process from "node:process"
 import { fileURLToPath } from "node:url"
 import { Data, Effect } from "effect"
+import * as Processes from "../../scripts/cluster/Processes.ts"
 
 /** The run can't go on, or its figures would be worth nothing. */
 export class BenchFailed extends Data.TaggedError("BenchFailed")<{ readonly message: string }> {}
@@ -77,9 +77,4 @@ export const start = (
 }
 
 /** A port of 127.0.0.1 that nobody listens on. */
-export const freePort: Effect.Effect<number> = Effect.callback((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-  })
-})
+export const freePort: Effect.Effect<number> = Effect.promise(Processes.freePort)

@@ -1,5 +1,6 @@
 /** Programs of this machine as parts of something larger: each is started, watched and stopped, and no wait is endless. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { randomInt } from "node:crypto"
 import { createServer } from "node:net"
 import process from "node:process"
 
@@ -54,14 +55,22 @@ const inherited = (): Record<string, string> =>
 export const isInstalled = (command: string, ...args: ReadonlyArray<string>): boolean =>
   spawnSync(command, args, { stdio: "ignore", timeout: 10_000 }).status === 0
 
-/** A port of loopback that nobody listens on. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject).listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
-    })
+const isFree = (port: number) =>
+  new Promise<boolean>((resolve, reject) => {
+    const server = createServer().listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
+    server.once("error", (error: NodeJS.ErrnoException) => error.code === "EADDRINUSE" ? resolve(false) : reject(error))
   })
+
+/** Below those that a system gives to outgoing connections, or to whoever listens at any port. */
+const [firstPort, lastPort] = [20_000, 29_999]
+let port = randomInt(firstPort, lastPort)
+
+/** A port of loopback that nobody listens on, and that nobody is given by chance before it is used; another each time. */
+export const freePort = async (): Promise<number> => {
+  do port = port === lastPort ? firstPort : port + 1
+  while (!await isFree(port))
+  return port
+}
 
 /**
  * Starts a program; resolves once it works, and fails with what it wrote where it ends before or takes a minute. It gets

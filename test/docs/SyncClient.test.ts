@@ -7,6 +7,7 @@ import process from "node:process"
 import { setTimeout as pause } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { expect, it } from "vitest"
+import { freePort } from "../../scripts/cluster/Processes.ts"
 import { startProxy } from "../operation/postgres.ts"
 import { emptyDirectory, emptyPlace, type Finished, patience, type Program, start } from "../operation/program.ts"
 import { type Account, type Answer, useServer } from "../support/TestServer.ts"
@@ -134,10 +135,9 @@ const copied = (client: ReturnType<typeof clientOf>) => byId(Object.values(clien
 const titles = (tasks: ReadonlyArray<TaskAnswer>) => tasks.map(({ title }) => title).sort()
 
 it("survives kills of both sides, and does nothing twice", async ({ onTestFinished }) => {
-  // a port that no outgoing connection takes while the server is down
   const env = {
     ...await emptyPlace(onTestFinished),
-    PORT: String(randomInt(20_000, 30_000)),
+    PORT: String(await freePort()),
     ACCESS_TOKEN_TTL: "2 seconds"
   }
   let program = await start(env, onTestFinished)

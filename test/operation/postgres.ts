@@ -5,6 +5,7 @@ import process from "node:process"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, ManagedRuntime, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
+import { freePort } from "../../scripts/cluster/Processes.ts"
 import type { Finished } from "./program.ts"
 
 /** A superuser's URL of the PostgreSQL server on which each test makes a database; undefined: there is none. */
@@ -17,6 +18,16 @@ export interface Session {
 
 export interface TestDatabase extends Session {
   readonly url: string
+}
+
+/** Waits until so many statements of this database wait for a lock. */
+export const untilLocked = async ({ sql }: Pick<Session, "sql">, count = 1): Promise<void> => {
+  const query = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+  const end = Date.now() + 10_000
+  while ((await sql(query)).length < count) {
+    if (Date.now() > end) throw new Error("no statement waits for a lock")
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
 }
 
 /** One session of its own: a transaction that it begins stays open until it ends it. */
@@ -136,13 +147,12 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
     client.on("data", (bytes) => held || forgotten.has(client) || ask(bytes))
     upstream.on("data", (bytes) => held || answersLost || forgotten.has(upstream) || answer(bytes))
   }
-  const listen = (port: number) =>
-    new Promise<number>((resolve, reject) => {
+  // no other may have it while it is cut
+  const port = await freePort()
+  const listen = () =>
+    new Promise<void>((resolve, reject) => {
       server = createServer(through).once("error", reject)
-      server.listen(port, "127.0.0.1", () => {
-        const address = server?.address()
-        resolve(typeof address === "object" && address !== null ? address.port : 0)
-      })
+      server.listen(port, "127.0.0.1", resolve)
     })
   const cut = () =>
     new Promise<void>((resolve) => {
@@ -151,7 +161,7 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
       server = undefined
       for (const socket of sockets) socket.destroy()
     })
-  const port = await listen(0)
+  await listen()
   finished(cut)
   const url = new URL(databaseUrl)
   url.host = `127.0.0.1:${port}`
@@ -175,7 +185,7 @@ export const startProxy = async (databaseUrl: string, finished: Finished): Promi
       toxic = undefined
       if (held || answersLost) { for (const socket of sockets) socket.destroy() }
       held = answersLost = false
-      if (server === undefined) await listen(port)
+      if (server === undefined) await listen()
     }
   }
 }

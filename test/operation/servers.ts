@@ -1,10 +1,11 @@
 /** Servers that tests start for themselves, from Debian's packages: PostgreSQL with its own settings, and PgBouncer. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
-import { connect, createServer } from "node:net"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import process from "node:process"
+import { freePort } from "../../scripts/cluster/Processes.ts"
 import type { Finished } from "./program.ts"
 
 const versions = "/usr/lib/postgresql"
@@ -20,6 +21,11 @@ const bouncer = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].find(existsSync)
 
 export const hasBouncer = bouncer !== undefined
 
+// wherever the suite is to prove what they do, it must not be passed over in silence
+const missing = [...(hasPostgres ? [] : ["postgresql"]), ...(hasBouncer ? [] : ["pgbouncer"])]
+if (missing.length > 0 && process.env["CI"] !== undefined) throw new Error(`missing: ${missing.join(", ")}`)
+if (missing.length > 0) console.log(`missing: ${missing.join(", ")}: their tests are skipped`)
+
 /** Neither of them runs as root. */
 const asPostgres = (command: string, args: ReadonlyArray<string>): [string, Array<string>] =>
   process.getuid?.() === 0
@@ -28,14 +34,6 @@ const asPostgres = (command: string, args: ReadonlyArray<string>): [string, Arra
 
 const run = (command: string, ...args: ReadonlyArray<string>) =>
   void execFileSync(...asPostgres(command, args), { cwd: "/", stdio: "pipe" })
-
-const freePort = () =>
-  new Promise<number>((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0))
-    })
-  })
 
 const isOpen = (port: number) =>
   new Promise<boolean>((resolve) => {
