@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { beforeAll, describe, expect, it } from "vitest"
-import { emptyDatabase, type TestDatabase, testDatabaseUrl } from "../operation/postgres.ts"
+import { emptyDatabase, type TestDatabase, testDatabaseUrl, untilLocked } from "../operation/postgres.ts"
 import { emptyDirectory, patience, type Program, start, useFinished } from "../operation/program.ts"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
@@ -367,8 +367,8 @@ describe.skipIf(testDatabaseUrl === undefined)(
         const account = await other.register()
         const paused = await stopped({ sql: commit, when: "asked" }, () => signIn(account))
         const changing = change(account, account.access_token)
-        // until it waits for the login
-        await pause(300)
+        // it waits for the login
+        await untilLocked(db)
         const tokens = having(200, await resumed(paused)).json
         having(204, await changing)
         for (const instance of [server, other]) {
@@ -418,8 +418,8 @@ describe.skipIf(testDatabaseUrl === undefined)(
       const first = signIn(server)
       await stop.reached
       const second = signIn(other)
-      // until it waits for the first, as it should
-      await pause(300)
+      // it waits for the first, as it should
+      await untilLocked(db)
       stop.release()
       const tokens = [await first, await second]
       const live = await db.sql(
