@@ -121,10 +121,10 @@ describe.concurrent("headers that are too large", () => {
 })
 
 describe.concurrent("a client that drips", () => {
-  const drip = (first: () => string, drop: string, everyMs: number, deadlineMs: number) =>
+  const drip = (first: () => string, drop: () => string, everyMs: number, deadlineMs: number) =>
     converse(server, (socket) => {
       socket.write(first())
-      const timer = setInterval(() => socket.write(drop), everyMs)
+      const timer = setInterval(() => socket.write(drop()), everyMs)
       socket.on("close", () => clearInterval(timer))
     }, deadlineMs)
 
@@ -133,15 +133,22 @@ describe.concurrent("a client that drips", () => {
     ["one endless header", () => `GET /health/live HTTP/1.1\r\n${host}\r\nX-A: `, "b"],
     ["the request line", () => "GET /", "a"]
   ])("R64 %s is cut off within 12 s", async (_, first, drop) => {
-    const answer = await drip(first, drop, 500, 12_000)
+    let drops = 0
+    const next = () => {
+      drops++
+      return drop
+    }
+    const answer = await drip(first, next, 500, 20_000)
     expect(answer.closed).toBe(true)
+    // they tell the time of this process, which both sides share: a clock of the wall also tells how busy the machine is
+    expect(drops).toBeLessThan(24)
     expect([[], [408]]).toContainEqual(answer.statuses)
   }, slow)
 
   it.runIf(process.env["SLOW_TESTS"] === "1")("R64 a body is answered 408 within 31 s", async () => {
     const answer = await drip(
       () => head("POST /api/v1/tasks", host, bearer(), json, "Content-Length: 1000"),
-      " ",
+      () => " ",
       500,
       32_000
     )
@@ -150,7 +157,7 @@ describe.concurrent("a client that drips", () => {
   }, 40_000)
 
   it("R64 does not keep others waiting", async () => {
-    const dripping = drip(() => `GET /health/live HTTP/1.1\r\n${host}\r\n`, "X-A: b\r\n", 500, 12_000)
+    const dripping = drip(() => `GET /health/live HTTP/1.1\r\n${host}\r\n`, () => "X-A: b\r\n", 500, 12_000)
     const statuses = await Promise.all(
       Array.from({ length: 20 }, async () => (await server.request("GET", "/health/live")).status)
     )

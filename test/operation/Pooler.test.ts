@@ -7,7 +7,7 @@ import * as Database from "../../src/database/Database.ts"
 import { classify } from "../../src/database/Failures.ts"
 import { transaction } from "../../src/database/Transaction.ts"
 import { read, Settings } from "../../src/Settings.ts"
-import { having, newId } from "../tasks/families.ts"
+import { having, newId, patiently } from "../tasks/families.ts"
 import { connectTo, emptyDatabase, type TestDatabase, testDatabaseUrl } from "./postgres.ts"
 import { emptyDirectory, patience, type Program, run, start, useFinished } from "./program.ts"
 import { hasBouncer, startBouncer } from "./servers.ts"
@@ -130,7 +130,9 @@ describe.skipIf(testDatabaseUrl === undefined || !hasBouncer)("behind PgBouncer 
         })
       )
       having(204, await there.request("POST", "/api/v1/auth/logout", { token }))
-      await expect.poll(async () => (await here.request("GET", "/api/v1/auth/me", { token })).status).toBe(401)
+      await expect.poll(async () => (await here.request("GET", "/api/v1/auth/me", { token })).status, {
+        timeout: 10_000
+      }).toBe(401)
     }, patience)
 
     it("serves more requests at once than there are sessions", async () => {
@@ -138,8 +140,10 @@ describe.skipIf(testDatabaseUrl === undefined || !hasBouncer)("behind PgBouncer 
       const answers = await Promise.all(
         Array.from(
           { length: 60 },
-          (_, at) =>
-            (at % 2 === 0 ? here : there).request("POST", "/api/v1/tasks", { token, body: { title: String(at) } })
+          (_, at) => {
+            const request = { token, body: { title: String(at) } }
+            return patiently(() => (at % 2 === 0 ? here : there).request("POST", "/api/v1/tasks", request))
+          }
         )
       )
       expect([...new Set(answers.map(({ status }) => status))]).toEqual([201])
