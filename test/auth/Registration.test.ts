@@ -128,7 +128,16 @@ describe("a time zone", () => {
     expect(having(201, await register(fresh({ time_zone }))).json.user.time_zone).toBe(time_zone)
   })
 
-  it.each(["", "Mars/Olympus", "Europe/Berlin ", "local", "Europe/../UTC", "UTC'; drop table users"])(
+  it.each([
+    "",
+    "Mars/Olympus",
+    "Europe/Berlin ",
+    "local",
+    "Europe/../UTC",
+    "PST",
+    "US/Pacific-New",
+    "UTC'; drop table users"
+  ])(
     "is not %j",
     async (time_zone) => {
       expectFault(await register(fresh({ time_zone })), "/time_zone")

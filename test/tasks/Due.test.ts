@@ -74,6 +74,9 @@ describe.each(families)("a due date under $name", (family) => {
       )
       expectFaults(await tasks.send("PATCH", `/${id}`, { due: { time_zone } }), "/due/time_zone")
     }
+    for (const time_zone of ["IST", "pst", "Factory", "SystemV/PST8", "US/Pacific-New", "T12Z"]) {
+      expectFaults(await tasks.send("POST", "", { title: "t", due: { ...floating, time_zone } }), "/due/time_zone")
+    }
     expect((await tasks.read(id)).due).toEqual(fixed)
   })
 
