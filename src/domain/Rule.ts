@@ -66,11 +66,14 @@ const isWeekday = (text: string): text is Weekday => weekdays.some((weekday) => 
 const weekdayOf = (name: string, text: string): Weekday =>
   isWeekday(text) ? text : refuse(`${name} must name weekdays: ${weekdays.join(", ")}`)
 
+/** The largest number of a weekday: few years have a 53rd, and what computes the days looks for it in the next. */
+const maximumOrdinal = 52
+
 const byDayOf = (text: string): ByDay => {
   const [, ordinal = "", weekday = ""] = /^([+-]?\d{0,2})([A-Z]*)$/.exec(text) ?? []
   return {
     weekday: weekdayOf("BYDAY", weekday),
-    ordinal: ordinal === "" ? undefined : integers("BYDAY", ordinal, 53)[0]
+    ordinal: ordinal === "" ? undefined : integers("BYDAY", ordinal, maximumOrdinal)[0]
   }
 }
 

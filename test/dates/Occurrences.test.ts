@@ -95,9 +95,13 @@ const texts = fc.record({
   INTERVAL: maybe(fc.integer({ min: 1, max: 5 })),
   WKST: maybe(fc.constantFrom(...weekdays)),
   BYDAY: maybe(fc.uniqueArray(
-    fc.tuple(fc.constantFrom("", "", "", "1", "2", "-1", "5", "-5"), fc.constantFrom(...weekdays)).map((it) =>
-      it.join("")
-    ),
+    fc.tuple(
+      fc.oneof(
+        fc.constantFrom("", "", "", "1", "2", "-1", "5", "-5", "52", "-52"),
+        fc.integer({ min: -53, max: 53 }).map(String)
+      ),
+      fc.constantFrom(...weekdays)
+    ).map((it) => it.join("")),
     { minLength: 1, maxLength: 4 }
   )),
   BYMONTHDAY: maybe(fc.oneof(some(1, 31), some(-31, 31), some(28, 31))),
