@@ -14,13 +14,18 @@ export interface Series {
   readonly monthEnd: MonthEnd
 }
 
-/** Periods of the rule that are looked through for its next day: eight years of days, from 29 February to the next. */
+/** Periods of the rule that are looked through for its next day, or for the days of some years. */
 const maximumSteps = 3_000
 
-/** Years in which the next day is looked for: in 40 of them, each day of the year falls on each weekday. */
-const horizon = 100
+/** Years whose days are found at once, at most: fewer days than steps. */
+const maximumYears = 8
+
+/** Years in which days are looked for: in 40 of them, each day of the year falls on each weekday. */
+export const horizon = 100
 
 const midnight = (date: LocalDate) => Temporal.PlainDate.from(date).toZonedDateTime("UTC")
+
+const everyDay = Array.from({ length: 31 }, (_, index) => index + 1)
 
 /** The days of a rule after another, up to a last one, in their order; it ends where the next is too rare. */
 const daysOf = function* (rule: Rule, start: LocalDate, after: LocalDate, end: LocalDate): Generator<LocalDate> {
@@ -30,21 +35,29 @@ const daysOf = function* (rule: Rule, start: LocalDate, after: LocalDate, end: L
   const days = byDay.length > 0 || byWeekNumber.length === 0
     ? byDay
     : [{ weekday: weekdays[Temporal.PlainDate.from(start).dayOfWeek - 1]!, ordinal: undefined }]
-  // the same days, looked for among months instead of days: a hundredth of the work for 29 February
-  const isMonthly = frequency === "DAILY" && interval === 1 && byMonthDay.length > 0 && bySetPosition.length === 0
+  // a day has one day: BYSETPOS can only be about that
+  const positions = frequency === "DAILY" ? [] : bySetPosition
+  // Two ways to find the same days with a fraction of the work: days of months are looked for month by month, whatever
+  // the interval, and other days and weeks without their months. What is found too much is left out.
+  const isMonthly = frequency === "DAILY" && (byMonthDay.length > 0 || interval === 1 && byMonth.length > 0)
+  const isOfAnyMonth = !isMonthly && (frequency === "DAILY" || frequency === "WEEKLY" && positions.length === 0)
+  const begin = Temporal.PlainDate.from(start)
+  const isOfRule = (day: LocalDate) =>
+    isMonthly
+      ? begin.until(day).days % interval === 0
+      : !isOfAnyMonth || byMonth.length === 0 || byMonth.includes(Number(day.slice(5, 7)))
   const series = new RRuleTemporal({
-    freq: isMonthly ? "MONTHLY" : frequency,
-    interval,
     wkst: weekStart,
     dtstart: midnight(start),
     until: midnight(end),
     maxIterations: maximumSteps,
     ...(days.length > 0 && { byDay: days.map(({ ordinal = "", weekday }) => `${ordinal}${weekday}`) }),
-    ...optional("byMonth", byMonth),
-    ...optional("byMonthDay", byMonthDay),
+    ...(!isOfAnyMonth && optional("byMonth", byMonth)),
     ...optional("byYearDay", byYearDay),
     ...optional("byWeekNo", byWeekNumber),
-    ...optional("bySetPos", bySetPosition)
+    ...optional("byMonthDay", isMonthly && byMonthDay.length === 0 && days.length === 0 ? everyDay : byMonthDay),
+    ...optional("bySetPos", positions),
+    ...(isMonthly ? { freq: "MONTHLY" } : { freq: frequency, interval })
   })
   const next = (after: LocalDate): LocalDate | undefined => {
     try {
@@ -56,14 +69,14 @@ const daysOf = function* (rule: Rule, start: LocalDate, after: LocalDate, end: L
     }
   }
   let day = next(after)
-  while (day !== undefined) {
-    yield day
-    // who wants more than the next gets a year at once, which the library finds in a twentieth of the time
+  for (let years = 1; day !== undefined; years = Math.min(2 * years, maximumYears)) {
+    if (isOfRule(day)) yield day
+    // who wants more than the next gets years at once, which the library finds in a fraction of the time
     const begin = midnight(day)
-    const year = series.between(new Date(begin.epochMilliseconds), new Date(begin.add({ years: 1 }).epochMilliseconds))
+    const found = series.between(new Date(begin.epochMilliseconds), new Date(begin.add({ years }).epochMilliseconds))
       .map((found) => found.toPlainDate().toString())
-    yield* year
-    day = next(year.at(-1) ?? day)
+    yield* found.filter(isOfRule)
+    day = next(found.at(-1) ?? day)
   }
 }
 

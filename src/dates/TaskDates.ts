@@ -4,7 +4,7 @@ import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
 import { type Recurrence, recurrenceDefaults, type RecurrencePatch } from "../domain/Recurrence.ts"
 import type { Reminder, SentReminder } from "../domain/Reminder.ts"
 import { dueAt, type Instant, rfc3339 } from "./LocalTimes.ts"
-import { following, TooRare } from "./NextOccurrence.ts"
+import { following, type Occurrence, TooRare, upcoming as upcomingAfter } from "./NextOccurrence.ts"
 import { reminderAt } from "./ReminderTimes.ts"
 
 /** Where a recurring task is in its series. */
@@ -132,15 +132,20 @@ export const changed = (before: TaskDates, sent: SentDates, userZone: string): R
   }
 }
 
-/** The dates at the occurrence after the current one; undefined where that was the last. Throws `TooRare`. */
-const next = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
-  const { due, recurrence } = dates
+/** The occurrence that a recurring task is at; undefined of one that does not recur. */
+const occurrenceOf = ({ due, recurrence }: TaskDates, userZone: string): Occurrence | undefined => {
   if (due === null || recurrence === null) return undefined
   const { place, ...rule } = recurrence
-  const occurrence = following({ due, recurrence: rule, ...place, userZone }, completedAt)
+  return { due, recurrence: rule, ...place, userZone }
+}
+
+/** The dates at the occurrence after the current one; undefined where that was the last. Throws `TooRare`. */
+const next = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
+  const current = occurrenceOf(dates, userZone)
+  const occurrence = current && following(current, completedAt)
   return occurrence && {
     due: occurrence.due,
-    recurrence: { ...rule, place: { start: occurrence.start, number: occurrence.number } },
+    recurrence: { ...occurrence.recurrence, place: { start: occurrence.start, number: occurrence.number } },
     // those that move with the due date are to be delivered again
     reminders: dates.reminders.map((reminder) =>
       reminder.before === undefined ? reminder : { before: reminder.before, delivered_at: null }
@@ -158,17 +163,14 @@ export const advanced = (dates: TaskDates, completedAt: Instant, userZone: strin
   }
 }
 
-/** What comes after the current occurrence, at most so many: each completed in time, a late one now. */
-export const upcoming = function* (dates: TaskDates, now: Instant, userZone: string, most: number): Generator<Due> {
-  let current = dates
-  for (let i = 0; i < most && current.due !== null; i++) {
-    const { due } = current
-    // a whole day is over when its instant comes
-    const onTime = dueAt(due, userZone) - (due.time === undefined ? 1 : 0)
-    const after = advanced(current, Math.max(now, onTime), userZone)
-    if (after === undefined || after.due === null) return
-    yield after.due
-    current = after
+/** What comes after the current occurrence within a century: each completed in time, a late one now. */
+export const upcoming = function* (dates: TaskDates, now: Instant, userZone: string): Generator<Due> {
+  const current = occurrenceOf(dates, userZone)
+  if (current === undefined) return
+  try {
+    for (const { due } of upcomingAfter(current, now)) yield due
+  } catch (error) {
+    if (!(error instanceof TooRare)) throw error
   }
 }
 

@@ -123,10 +123,12 @@ const frequencyOf = (text: string | undefined): Frequency =>
     : refuse("FREQ must be DAILY, WEEKLY, MONTHLY or YEARLY")
 
 /** The most days that a day, week, month or year of the rule has. */
-const mostDays = ({ byDay, frequency }: Rule): number => {
+const mostDays = ({ byDay, byMonthDay, frequency }: Rule): number => {
   if (frequency === "DAILY") return 1
   if (frequency === "WEEKLY") return Math.max(1, new Set(byDay.map(({ weekday }) => weekday)).size)
-  return frequency === "MONTHLY" ? 31 : 366
+  if (frequency === "YEARLY") return 366
+  const ofDays = byDay.reduce((sum, { ordinal }) => sum + (ordinal === undefined ? 5 : 1), 0)
+  return Math.min(31, ofDays || 31, byMonthDay.length || (ofDays === 0 ? 1 : 31))
 }
 
 /** What RFC 5545 forbids, and what no two implementations agree on. */
@@ -158,7 +160,7 @@ const check = (rule: Rule): Rule => {
   if (has(bySetPosition) && ![byDay, byMonth, byMonthDay, byWeekNumber, byYearDay].some(has)) {
     refuse("BYSETPOS needs another part that begins with BY")
   }
-  // found to have no day only after thousands of weeks, which takes most of a second
+  // found to have no day only after hundreds of months or thousands of weeks
   const most = mostDays(rule)
   if (has(bySetPosition) && bySetPosition.every((position) => Math.abs(position) > most)) {
     refuse(`BYSETPOS must be from -${most} to ${most} in this rule`)

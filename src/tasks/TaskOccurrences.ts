@@ -25,13 +25,11 @@ export class TaskOccurrences extends Context.Service<TaskOccurrences, {
           const past = yield* dates.ledger(userId, id, mostPast)
           const { now, userZone } = moment
           const next: Array<Occurrences["next"][number]> = []
-          const coming = upcoming(task.dates, now, userZone, task.completed ? 0 : most)
-          for (
-            let one = yield* inTurn(() => coming.next());
-            one.done !== true;
-            one = yield* inTurn(() => coming.next())
-          ) {
-            next.push({ ...one.value, due_at: rfc3339(dueAt(one.value, userZone)) })
+          const coming = upcoming(task.dates, now, userZone)
+          while (!task.completed && next.length < most) {
+            const { done, value: due } = yield* inTurn(() => coming.next())
+            if (done === true) break
+            next.push({ ...due, due_at: rfc3339(dueAt(due, userZone)) })
           }
           return { past, next }
         })

@@ -1,7 +1,7 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { dueAt } from "../../src/dates/LocalTimes.ts"
-import { following, type Occurrence, TooRare } from "../../src/dates/NextOccurrence.ts"
+import { following, type Occurrence, TooRare, upcoming } from "../../src/dates/NextOccurrence.ts"
 import type { Due } from "../../src/domain/Due.ts"
 import { parseRule, type Rule } from "../../src/domain/Rule.ts"
 import { type Recurrence, recurrenceDefaults } from "../../src/domain/Recurrence.ts"
@@ -162,3 +162,47 @@ it(
   },
   120_000
 )
+
+it("is, of those that come, what each would be if the one before it were completed in time and a late one now", () => {
+  fc.assert(
+    fc.property(
+      fc.record({
+        start: instants,
+        now: instants,
+        rule: fc.tuple(rules, fc.constantFrom("", ";COUNT=5", ";UNTIL=20300101")).map((it) => it.join("")),
+        zone: zones,
+        time: fc.constantFrom(undefined, "00:00", "02:30", "23:59"),
+        anchor: fc.constantFrom("due" as const, "completion" as const),
+        missed: fc.constantFrom("skip" as const, "each" as const)
+      }),
+      ({ anchor, missed, now, rule, start, time, zone }) => {
+        const due = { date: start.toISOString().slice(0, 10), ...(time !== undefined && { time }) }
+        const task = occurrence(due, rule, { anchor, missed }, zone)
+        const expected: Array<Occurrence> = []
+        let current: Occurrence | undefined = task
+        while (current !== undefined && expected.length < 8) {
+          const { due } = current
+          const inTime = dueAt(due, zone) - (due.time === undefined ? 1 : 0)
+          current = following(current, Math.max(now.getTime(), inTime))
+          if (current !== undefined) expected.push(current)
+        }
+        expect([...upcoming(task, now.getTime()).take(8)]).toEqual(expected)
+      }
+    ),
+    { numRuns: 150 }
+  )
+}, 120_000)
+
+it("is, of those that come, within a century", () => {
+  const monday = "FREQ=DAILY;INTERVAL=7;BYDAY=MO;BYMONTH=2;BYMONTHDAY=29"
+  for (const anchor of ["due", "completion"] as const) {
+    const days: Array<string> = []
+    const all = upcoming(occurrence({ date: "2026-01-05" }, monday, { anchor }), at("2026-01-01T00:00:00Z"))
+    const collect = () => {
+      for (const { due } of all) days.push(due.date)
+    }
+    if (anchor === "due") expect(collect).toThrow(TooRare)
+    else collect()
+    expect(days).toEqual(["2044-02-29", "2072-02-29", "2112-02-29"])
+  }
+})

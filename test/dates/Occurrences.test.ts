@@ -49,7 +49,7 @@ describe("a rule's days", () => {
   })
 
   it.each([
-    "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=7",
+    "FREQ=YEARLY;BYMONTH=2;BYDAY=MO;BYSETPOS=6",
     "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
     "FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=31"
   ])(
@@ -63,7 +63,11 @@ describe("a rule's days", () => {
     const refused = [
       "FREQ=DAILY;BYDAY=MO;BYSETPOS=2",
       "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,MO;BYSETPOS=7,-8",
-      "FREQ=WEEKLY;BYMONTH=2;BYSETPOS=2"
+      "FREQ=WEEKLY;BYMONTH=2;BYSETPOS=2",
+      "FREQ=MONTHLY;BYMONTH=3,7;BYSETPOS=2",
+      "FREQ=MONTHLY;BYMONTHDAY=22,-4;BYSETPOS=3,-3",
+      "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=6",
+      "FREQ=MONTHLY;BYDAY=1MO,-1FR;BYSETPOS=-3"
     ]
     for (const rule of refused) {
       expect(parseRule(rule), rule).toMatch(/^BYSETPOS must be from -\d+ to \d+ in this rule$/)
@@ -72,6 +76,9 @@ describe("a rule's days", () => {
       "FREQ=DAILY;BYDAY=MO;BYSETPOS=1",
       "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=-7,8",
       "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=31",
+      "FREQ=MONTHLY;BYMONTHDAY=22,-4;BYSETPOS=2",
+      "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=5",
+      "FREQ=MONTHLY;BYDAY=1MO,-1FR;BYSETPOS=-2",
       "FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=366"
     ]
     for (const rule of taken) expect(following(ruleOf(rule), "2026-01-01", "skip", 1), rule).toHaveLength(1)
@@ -92,7 +99,9 @@ const some = (least: number, most: number) =>
 /** Texts of rules, most of which are supported. */
 const texts = fc.record({
   FREQ: fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEARLY"),
-  INTERVAL: maybe(fc.integer({ min: 1, max: 5 })),
+  INTERVAL: maybe(
+    fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom(7, 14, 365), fc.integer({ min: 1, max: 400 }))
+  ),
   WKST: maybe(fc.constantFrom(...weekdays)),
   BYDAY: maybe(fc.uniqueArray(
     fc.tuple(
