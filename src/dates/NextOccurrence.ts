@@ -57,7 +57,8 @@ const occurrencesAfter = function* (occurrence: Occurrence, completedAt: Instant
   const earliest = isFromCompletion ? completedOn : rule.count === undefined ? passed : ""
   const after = earliest > due.date ? earliest : due.date
   let number = occurrence.number
-  for (const begin of [isFromCompletion ? completedOn : start]) {
+  // where the rule has no day when it counts from the completion, the days that count from the due date go on
+  for (const begin of new Set(isFromCompletion ? [completedOn, start] : [start])) {
     for (const date of daysAfter({ rule, start: begin, monthEnd: recurrence.month_end }, after)) {
       number++
       if (ends(date, number)) return

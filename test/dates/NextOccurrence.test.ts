@@ -109,6 +109,22 @@ describe("the next occurrence", () => {
     expect(after("2026-01-01", "FREQ=YEARLY;INTERVAL=101")).toThrow(TooRare)
     expect(after("2026-01-01", "FREQ=YEARLY;INTERVAL=100")()).toEqual(["2126-01-01"])
   })
+
+  it("counts from the due date again, where the rule has no day when it counts from the completion", () => {
+    // after November come May and November, and so on
+    const halfYearly = occurrence({ date: "2026-07-01" }, "FREQ=MONTHLY;INTERVAL=6;BYMONTH=1,7;BYMONTHDAY=1", {
+      anchor: "completion"
+    })
+    expect(completed(halfYearly, ["2026-11-15T12:00:00Z", "2027-02-03T12:00:00Z", "2027-07-01T12:00:00Z"])).toEqual([
+      "2027-01-01",
+      "2027-07-01",
+      "2028-01-01"
+    ])
+    const mondays = occurrence({ date: "2026-11-30" }, "FREQ=DAILY;INTERVAL=7;BYDAY=MO", { anchor: "completion" })
+    expect(completed(mondays, ["2026-12-02T12:00:00Z"])).toEqual(["2026-12-07"])
+    const twice = occurrence({ date: "2026-11-30" }, "FREQ=DAILY;INTERVAL=7;BYDAY=MO;COUNT=2", { anchor: "completion" })
+    expect(completed(twice, ["2026-12-02T12:00:00Z", "2026-12-09T12:00:00Z"])).toEqual(["2026-12-07", null])
+  })
 })
 
 const instants = fc.date({ min: new Date("2020-01-01"), max: new Date("2027-01-01"), noInvalidDate: true })

@@ -268,7 +268,7 @@ describe.each(families)("completing under $name", (family) => {
     expect((await tasks.read(id)).due!.date).toBe("2031-01-03")
   })
 
-  it("of tasks whose rule finds no further day ends the series", async () => {
+  it("of tasks whose rule finds no day from the completion goes on with the days from the due date", async () => {
     const tasks = await user(family)
     // from every day of the week but that of the due date, three days ago: never
     const date = daysAfter(dateIn("UTC", Date.now()), -3)
@@ -282,8 +282,17 @@ describe.each(families)("completing under $name", (family) => {
     })
     expectFaults(await tasks.send("POST", "", recurring(other)), "/recurrence/rule")
     const { id } = await tasks.create(recurring(weekday))
-    expect(await tasks.complete(id)).toMatchObject({ completed: true, due: { date } })
+    expect(await tasks.complete(id)).toMatchObject({ completed: false, due: { date: daysAfter(date, 7) } })
     expect(await tasks.undo(id)).toMatchObject({ completed: false, due: { date } })
+  })
+
+  it("ends the series where the calendar ends", async () => {
+    const tasks = await user(family)
+    const due = { date: "9999-12-30" }
+    const { id } = await tasks.create({ due: { date: "9999-12-29" }, recurrence: { rule: "FREQ=DAILY" } })
+    expect(await tasks.complete(id)).toMatchObject({ completed: false, due })
+    expect(await tasks.complete(id)).toMatchObject({ completed: true, due })
+    expect(await tasks.undo(id)).toMatchObject({ completed: false, due })
   })
 })
 
