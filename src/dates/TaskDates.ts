@@ -3,6 +3,7 @@ import { Result } from "effect"
 import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
 import { type Recurrence, recurrenceDefaults, type RecurrencePatch } from "../domain/Recurrence.ts"
 import type { Reminder, SentReminder } from "../domain/Reminder.ts"
+import { parseRule } from "../domain/Rule.ts"
 import { dueAt, type Instant, rfc3339 } from "./LocalTimes.ts"
 import { following, type Occurrence, TooRare, upcoming as upcomingAfter } from "./NextOccurrence.ts"
 import { reminderAt } from "./ReminderTimes.ts"
@@ -40,9 +41,16 @@ export interface DatesFault {
 const isSameDue = (one: Due | null, other: Due | null): boolean =>
   one?.date === other?.date && one?.time === other?.time && one?.time_zone === other?.time_zone
 
+/** A rule in one form: neither case nor order matters, nor a default that is written out. */
+const formOf = ({ rule }: Recurrence): string =>
+  JSON.stringify(
+    parseRule(rule),
+    (_, value: unknown) => Array.isArray(value) ? value.map((one) => JSON.stringify(one)).sort() : value
+  )
+
 /** Whether its days are counted from the same: what is left out of them does not matter. */
 const isSameSeries = (one: Recurrence, other: Recurrence): boolean =>
-  one.rule === other.rule && one.anchor === other.anchor
+  (one.rule === other.rule || formOf(one) === formOf(other)) && one.anchor === other.anchor
 
 /** A merge patch of a due date, merged; what it lacks then is a fault. */
 const mergedDue = (current: Due | null, sent: DuePatch | null): Result.Result<Due | null, DatesFault> => {
@@ -83,22 +91,20 @@ const sentOf = ({ at, before }: Reminder): SentReminder => before === undefined 
 /** Instants are shown in one form, however they were sent. */
 const normal = (sent: SentReminder): SentReminder => "at" in sent ? { at: new Date(sent.at).toISOString() } : sent
 
-/** A reminder stays delivered as long as it is for the same moment. */
+/** A reminder stays delivered as long as there is one for the same moment, in whatever words. */
 const remindersOf = (
   sent: ReadonlyArray<SentReminder>,
   due: Due | null,
   before: TaskDates,
   userZone: string
 ): ReadonlyArray<Reminder> => {
+  const times = reminderTimes(before, userZone)
   const delivered = new Map(
-    before.reminders.map((reminder) => [
-      JSON.stringify([sentOf(reminder), reminderAt(sentOf(reminder), before.due ?? undefined, userZone)]),
-      reminder.delivered_at
-    ])
+    before.reminders.flatMap(({ delivered_at }, i) => delivered_at === null ? [] : [[times[i], delivered_at]])
   )
   return sent.map(normal).map((reminder) => ({
     ...reminder,
-    delivered_at: delivered.get(JSON.stringify([reminder, reminderAt(reminder, due ?? undefined, userZone)])) ?? null
+    delivered_at: delivered.get(reminderAt(reminder, due ?? undefined, userZone)) ?? null
   }))
 }
 

@@ -53,6 +53,13 @@ describe("what is sent", () => {
     expect(set({ due: { ...third.due! }, recurrence: { rule: "FREQ=DAILY" } }, third).recurrence?.place).toEqual(
       third.recurrence?.place
     )
+    for (const rule of ["freq=daily", "FREQ=DAILY;INTERVAL=1", "INTERVAL=+1;WKST=MO;FREQ=Daily"]) {
+      const { recurrence } = set({ recurrence: { rule } }, third)
+      expect(recurrence, rule).toMatchObject({ rule, place: third.recurrence!.place })
+    }
+    const weekly = advanced(set({ recurrence: { rule: "FREQ=WEEKLY;BYDAY=TU,TH" } }, daily), 0, zone)!
+    expect(set({ recurrence: { rule: "FREQ=WEEKLY;BYDAY=TH,TU" } }, weekly).recurrence?.place.number).toBe(2)
+    expect(set({ recurrence: { rule: "FREQ=WEEKLY;BYDAY=TH,TU;COUNT=5" } }, weekly).recurrence?.place.number).toBe(1)
     expect(set({ due: { time: "10:00" } }, third).recurrence?.place).toEqual({ start: "2026-12-03", number: 1 })
     expect(set({ recurrence: { rule: "FREQ=WEEKLY" } }, third).recurrence?.place).toEqual({
       start: "2026-12-03",
@@ -91,6 +98,15 @@ describe("reminders", () => {
       true,
       true,
       false
+    ])
+    const words = [{ before: "PT0H30M" }, { at: "2026-12-01T08:30:00+01:00" }, { before: "P1DT23H" }, {
+      before: "PT31M"
+    }]
+    expect(set({ reminders: words }, all(reminded)).reminders.map((it) => it.delivered_at)).toEqual([
+      "2026-12-01T07:30:00.000Z",
+      "2026-12-01T07:30:00.000Z",
+      null,
+      null
     ])
     const moved = set({ due: { time: "10:00" } }, all(reminded))
     expect(moved.reminders.map((it) => it.delivered_at !== null)).toEqual([false, true])
