@@ -2,7 +2,7 @@
 import { Result } from "effect"
 import type { Due, DuePatch, LocalDate } from "../domain/Due.ts"
 import { type Recurrence, recurrenceDefaults, type RecurrencePatch } from "../domain/Recurrence.ts"
-import type { Reminder, SentReminder } from "../domain/Reminder.ts"
+import type { Reminder, SentReminder, StoredReminder } from "../domain/Reminder.ts"
 import { parseRule } from "../domain/Rule.ts"
 import { dueAt, type Instant, rfc3339 } from "./LocalTimes.ts"
 import { following, type Occurrence, TooRare, upcoming as upcomingAfter } from "./NextOccurrence.ts"
@@ -20,7 +20,7 @@ export interface Place {
 export interface TaskDates {
   readonly due: Due | null
   readonly recurrence: (Recurrence & { readonly place: Place }) | null
-  readonly reminders: ReadonlyArray<Reminder>
+  readonly reminders: ReadonlyArray<StoredReminder>
 }
 
 export const noDates: TaskDates = { due: null, recurrence: null, reminders: [] }
@@ -97,14 +97,17 @@ const remindersOf = (
   due: Due | null,
   before: TaskDates,
   userZone: string
-): ReadonlyArray<Reminder> => {
+): ReadonlyArray<StoredReminder> => {
   const times = reminderTimes(before, userZone)
   const delivered = new Map(
-    before.reminders.flatMap(({ delivered_at }, i) => delivered_at === null ? [] : [[times[i], delivered_at]])
+    before.reminders.flatMap(({ at: _, before: __, ...delivered }, i) =>
+      delivered.delivered_at === null ? [] : [[times[i], delivered]]
+    )
   )
   return sent.map(normal).map((reminder) => ({
     ...reminder,
-    delivered_at: delivered.get(reminderAt(reminder, due ?? undefined, userZone)) ?? null
+    delivered_at: null,
+    ...delivered.get(reminderAt(reminder, due ?? undefined, userZone))
   }))
 }
 
@@ -145,6 +148,15 @@ const occurrenceOf = ({ due, recurrence }: TaskDates, userZone: string): Occurre
   return { due, recurrence: rule, ...place, userZone }
 }
 
+/** A reminder at a later occurrence: delivered only where a completion was taken back after it was. */
+const moved = (reminder: StoredReminder, due: Due, userZone: string): StoredReminder => {
+  const { before, delivered_for } = reminder
+  if (before === undefined) return reminder
+  const at = rfc3339(reminderAt({ before }, due, userZone)!)
+  if (delivered_for === undefined || at > delivered_for) return { before, delivered_at: null }
+  return { before, delivered_at: at, ...(at < delivered_for && { delivered_for }) }
+}
+
 /** The dates at the occurrence after the current one; undefined where that was the last. Throws `TooRare`. */
 const next = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDates | undefined => {
   const current = occurrenceOf(dates, userZone)
@@ -152,10 +164,7 @@ const next = (dates: TaskDates, completedAt: Instant, userZone: string): TaskDat
   return occurrence && {
     due: occurrence.due,
     recurrence: { ...occurrence.recurrence, place: { start: occurrence.start, number: occurrence.number } },
-    // those that move with the due date are to be delivered again
-    reminders: dates.reminders.map((reminder) =>
-      reminder.before === undefined ? reminder : { before: reminder.before, delivered_at: null }
-    )
+    reminders: dates.reminders.map((reminder) => moved(reminder, occurrence.due, userZone))
   }
 }
 

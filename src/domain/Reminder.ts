@@ -33,3 +33,9 @@ export const Reminder = Schema.Struct({
   delivered_at: Schema.NullOr(Instant)
 }).annotate({ identifier: "Reminder" })
 export type Reminder = typeof Reminder.Type
+
+/** A reminder as it is stored. */
+export interface StoredReminder extends Reminder {
+  /** the last moment for which one that moves was delivered, where it was for a later occurrence: a completion was taken back */
+  readonly delivered_for?: string
+}

@@ -62,8 +62,16 @@ const back = (dates: TaskDates, completed: Completed, now: number, userZone: str
     recurrence: dates.recurrence && { ...dates.recurrence, place: goesOn ? place : { start: occurrence, number: 1 } },
     reminders: dates.reminders.map((reminder) => {
       if (reminder.before === undefined) return reminder
-      const at = reminderAt({ before: reminder.before }, due, userZone)!
-      return { before: reminder.before, delivered_at: at <= now ? rfc3339(at) : null }
+      const { before, delivered_at, delivered_for } = reminder
+      const at = reminderAt({ before }, due, userZone)!
+      // what it was reminded of at the later occurrence, it is not reminded of again when it is there again
+      const last = delivered_for ??
+        (delivered_at === null ? undefined : rfc3339(reminderAt({ before }, dates.due ?? undefined, userZone)!))
+      return {
+        before,
+        delivered_at: at <= now ? rfc3339(at) : null,
+        ...(last !== undefined && { delivered_for: last })
+      }
     })
   }
 }

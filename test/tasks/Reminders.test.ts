@@ -116,6 +116,44 @@ describe.each(families)("reminders under $name", (family) => {
     expect(versions).toEqual([2, 4, 6])
   })
 
+  it("of an occurrence are not delivered again, when its task comes back to it after an undo", async () => {
+    const user = await server.register()
+    const send = sender(family, user)
+    const { id } = having(
+      201,
+      await send("POST", "", {
+        title: "a",
+        due: { date: minutes(-24 * 60).toISOString().slice(0, 10) },
+        recurrence: { rule: "FREQ=DAILY", missed: "each" },
+        reminders: [{ before: "P3D" }]
+      })
+    ).json
+    const complete = async (body?: object) => having(200, await send("PATCH", `/${id}/complete`, body)).json
+    await reminded(send, id)
+    await complete()
+    const first = await reminded(send, id)
+    await complete()
+    const second = await reminded(send, id)
+    for (const earlier of [2, 1]) {
+      for (let n = 0; n < earlier; n++) await complete({ completed: false })
+      // what is sent as it is changes nothing
+      if (earlier === 1) having(200, await send("PATCH", `/${id}`, { reminders: [{ before: "PT72H" }] }))
+      let task: TaskAnswer | undefined
+      for (let n = 0; n < earlier; n++) task = await complete()
+      expect(task!.due).toEqual(second.due)
+      expect(task!.reminders).toEqual([{ before: expect.any(String), delivered_at: expect.any(String) }])
+    }
+    const { version } = having(200, await send("GET", `/${id}`)).json
+    await aWhile()
+    expect(having(200, await send("GET", `/${id}`)).json.version).toBe(version)
+    expect(first.due).not.toEqual(second.due)
+    // the one after it was never delivered
+    expect((await complete()).reminders[0].delivered_at).toBeNull()
+    const next = await reminded(send, id)
+    expect(next.reminders[0]).toEqual({ before: "PT72H", delivered_at: expect.any(String) })
+    expect(JSON.stringify((await feedOf(server, user)).changes)).not.toContain("delivered_for")
+  })
+
   it("are listed in their order, within a range, with what became of them", async () => {
     const user = await server.register()
     const send = sender(family, user)
