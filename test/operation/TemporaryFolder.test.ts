@@ -77,8 +77,11 @@ it.skipIf(!mayMount)(
     expect(having(200, await exported(small)).json.user.id).toBe(small.id)
     execFileSync("mount", ["-o", "remount,size=1m", folder])
     expect(having(200, await exported(large)).json.tasks).toHaveLength(40)
-    const events = program.lines().filter(({ annotations }) => annotations["event"] === "exported")
-    expect(events.map(({ annotations }) => annotations["user_id"])).toEqual([small.id, large.id])
+    const whose = () =>
+      program.lines().filter(({ annotations }) => annotations["event"] === "exported").map(({ annotations }) =>
+        annotations["user_id"]
+      )
+    await expect.poll(whose, { timeout: 10_000 }).toEqual([small.id, large.id])
     await expectTold(program, large, "ENOSPC", 12)
   },
   patience
