@@ -1,5 +1,4 @@
 import { Schema } from "effect"
-import { Temporal } from "temporal-polyfill"
 
 /** A name of the IANA time zone database, in which dates can be computed. Offsets such as `+01:00` are not zones. */
 export const TimeZone = Schema.String.check(
@@ -9,15 +8,20 @@ export const TimeZone = Schema.String.check(
   })
 ).annotate({ description: "a name of the IANA time zone database", examples: ["Europe/Berlin"] })
 
-/** Names that the database no longer has: of the runtimes, one would compute what another stored, and one would not. */
-const former = /^SystemV\/|^US\/Pacific-New$/i
+/**
+ * Names that Intl knows and the database does not: dates can't be computed in them, or only on one of the runtimes. The
+ * short ones are ICU's, and mean something else in every country.
+ */
+const foreign = new RegExp(
+  "^(?:ACT|AET|AGT|ART|AST|BET|BST|CAT|CNT|CST|CTT|EAT|ECT|IET|IST|JST|MIT|NET|NST|PLT|PNT|PRT|PST|SST|VST|Factory|" +
+    "SystemV/.*|US/Pacific-New)$",
+  "i"
+)
 
-/** Intl also knows short names such as `PST`; Temporal, which computes the dates, may take the zone out of an instant. */
 const isTimeZone = (zone: string): boolean => {
-  if (zone.length > 64 || !/^[A-Za-z]/.test(zone) || former.test(zone)) return false
+  if (zone.length > 64 || !/^[A-Za-z]/.test(zone) || foreign.test(zone)) return false
   try {
     new Intl.DateTimeFormat("en", { timeZone: zone })
-    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone)
     return true
   } catch {
     return false

@@ -8,7 +8,16 @@ const isTimeZone = Schema.is(TimeZone)
 /** Names that Intl or Temporal takes, in one runtime or in both, and that are no zones of the IANA database. */
 const others = [
   ..."ACT AET AGT ART AST BET BST CAT CNT CST CTT EAT ECT IET IST JST MIT NET NST PLT PNT PRT PST SST VST".split(" "),
-  ...["Factory", "US/Pacific-New", "SystemV/PST8", "SystemV/AST4ADT", "SystemV/HST10", "systemv/mst7", "Etc/Unknown"],
+  ...[
+    "pst",
+    "Factory",
+    "US/Pacific-New",
+    "SystemV/PST8",
+    "SystemV/AST4ADT",
+    "SystemV/HST10",
+    "systemv/mst7",
+    "Etc/Unknown"
+  ],
   ...["T12Z", "T12:00Z", "T12+01", "Z", "UTC+1", "GMT+1", "+01:00", "2031-01-01T00:00[Europe/Berlin]"]
 ]
 
