@@ -2,13 +2,21 @@
 import { randomBytes } from "node:crypto"
 import { describe, expect, it } from "vitest"
 import { connectTo, startProxy } from "../operation/postgres.ts"
-import { emptyDirectory, patience, start } from "../operation/program.ts"
+import { emptyDirectory, type Finished, patience, start } from "../operation/program.ts"
 import { hasPostgres, startCluster } from "../operation/servers.ts"
 import { expectProblem } from "../support/expect.ts"
 import { having, newId } from "../tasks/families.ts"
 import { expectStored, recovered, startLoad } from "./load.ts"
 import { pause, settled } from "./process.ts"
 import { size } from "./sizes.ts"
+
+const startBehind = ({ url }: { readonly url: string }, finished: Finished) =>
+  start({
+    DATABASE_URL: url,
+    DATABASE_POOL_SIZE: "4",
+    DATA_DIR: emptyDirectory(finished),
+    JWT_SECRET: randomBytes(32).toString("hex")
+  }, finished)
 
 describe.skipIf(!hasPostgres)("two PostgreSQL servers (installed)", () => {
   it(
@@ -24,12 +32,7 @@ describe.skipIf(!hasPostgres)("two PostgreSQL servers (installed)", () => {
       for (const [name, value] of Object.entries(settings)) await admin.sql(`alter system set ${name} = '${value}'`)
       await admin.sql("select pg_reload_conf()")
       const proxy = await startProxy(first.url, onTestFinished)
-      const server = await start({
-        DATABASE_URL: proxy.url,
-        DATABASE_POOL_SIZE: "4",
-        DATA_DIR: emptyDirectory(onTestFinished),
-        JWT_SECRET: randomBytes(32).toString("hex")
-      }, onTestFinished)
+      const server = await startBehind(proxy, onTestFinished)
       const user = await server.register()
       const token = user.access_token
       const write = () => server.request("POST", "/api/v1/tasks", { token, body: { id: newId(), title: newId() } })
@@ -61,12 +64,7 @@ describe.skipIf(!hasPostgres)("two PostgreSQL servers (installed)", () => {
     }) => {
       const writer = await startCluster(onTestFinished)
       const proxy = await startProxy(writer.url, onTestFinished)
-      const server = await start({
-        DATABASE_URL: proxy.url,
-        DATABASE_POOL_SIZE: "4",
-        DATA_DIR: emptyDirectory(onTestFinished),
-        JWT_SECRET: randomBytes(32).toString("hex")
-      }, onTestFinished)
+      const server = await startBehind(proxy, onTestFinished)
       const users = await Promise.all(Array.from({ length: 8 }, () => server.register()))
       const write = ({ access_token: token }: typeof users[number]) =>
         server.request("POST", "/api/v1/tasks", { token, body: { title: "a" } })
