@@ -46,6 +46,8 @@ const outOfTime = Effect.suspend(() => HttpServerRespondable.toResponse(new Over
 
 type Problem = HttpServerRespondable.Respondable
 
+type App<E, R> = Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+
 const defect = (cause: Cause.Cause<unknown>): Effect.Effect<Problem> => {
   const kind = cause.reasons.map((reason) =>
     Cause.isDieReason(reason)
@@ -119,9 +121,10 @@ const edge = HttpRouter.middleware(
     const draining = yield* Draining
     const traced = settings.otlpEndpoint !== undefined
 
-    const answer = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>, info: RequestInfo) =>
-      Effect.gen(function* () {
-        const request = yield* HttpServerRequest.HttpServerRequest
+    // These generator functions are made once, not for each request: V8 gives each one that is called a hidden class,
+    // which keeps all that it closes over, such as the request, from being collected while it is young.
+    const answer = Effect.fnUntraced(
+      function* <E, R>(app: App<E, R>, request: HttpServerRequest.HttpServerRequest, info: RequestInfo) {
         const secure = request.protocol === "https"
         let given = timeLimit
         const admitted = settings.requireHttps && !secure && !request.url.startsWith("/health")
@@ -146,14 +149,11 @@ const edge = HttpRouter.middleware(
           ...((draining.started.isOpen() || response.status === 413 ||
             response.status === 503 && isArriving(request)) && { connection: "close" })
         })
-      })
+      }
+    )
 
-    const logged = <E, R>(
-      app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
-      request: HttpServerRequest.HttpServerRequest,
-      info: RequestInfo
-    ) =>
-      Effect.gen(function* () {
+    const logged = Effect.fnUntraced(
+      function* <E, R>(app: App<E, R>, request: HttpServerRequest.HttpServerRequest, info: RequestInfo) {
         const clock = yield* Clock.Clock
         const begin = clock.currentTimeNanosUnsafe()
         const finish = (status: number) => {
@@ -179,10 +179,11 @@ const edge = HttpRouter.middleware(
           // nginx's number for a client that went away
           Effect.onInterrupt(() => finish(499))
         )
-      })
+      }
+    )
 
-    const identified = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
-      Effect.gen(function* () {
+    const identified = Effect.fnUntraced(
+      function* <E, R>(app: App<E, R>) {
         const request = yield* HttpServerRequest.HttpServerRequest
         const given = request.headers["x-request-id"]
         const id = given !== undefined && givenId.test(given) ? given : randomUUID()
@@ -194,12 +195,13 @@ const edge = HttpRouter.middleware(
           userId: undefined,
           timeLimit
         }
-        return yield* logged(answer(app, info), request, info).pipe(
+        return yield* logged(answer(app, request, info), request, info).pipe(
           Effect.provideService(RequestInfo, info),
           Effect.provideService(RequestId, id),
           Effect.annotateLogs("request_id", id)
         )
-      })
+      }
+    )
 
     const cors = HttpMiddleware.cors({
       allowedOrigins: (origin) => settings.corsOrigins.includes(origin),
@@ -218,9 +220,7 @@ const edge = HttpRouter.middleware(
      * What trusted proxies say of their client. Most append to X-Forwarded-For and set one X-Forwarded-Proto, that of
      * their own client; what decides whether they are believed wants one for each address.
      */
-    const forwarded = <E, R>(
-      app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>
-    ) =>
+    const forwarded = <E, R>(app: App<E, R | HttpServerRequest.HttpServerRequest>) =>
       settings.trustedProxies.length === 0
         ? app
         : Effect.updateService(believed(app), HttpServerRequest.HttpServerRequest, (request) => {

@@ -78,6 +78,39 @@ export const layer = Layer.effect(
       on conflict (user_id, key) do update set request_hash = excluded.request_hash, status = excluded.status,
         headers = excluded.headers, body = excluded.body, created_at = excluded.created_at`.pipe(Effect.orDie)
 
+    /** The answer to the first request with this key, where there was one. */
+    const answered = Effect.fnUntraced(function* (userId: UserId, key: string, hash: Buffer) {
+      yield* wait(userId)
+      const stored = yield* find(userId, key)
+      if (stored === undefined) return undefined
+      if (!hash.equals(stored.request_hash)) return yield* new IdempotencyKeyReused()
+      return replayed(stored)
+    })
+
+    /** Does what is behind once, and keeps its answer in the transaction of what it has done. */
+    const once = Effect.fnUntraced(function* <E, R>(
+      httpEffect: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+      userId: UserId,
+      key: string,
+      hash: Buffer
+    ) {
+      let isReplayed = false
+      const answer = Effect.tap(answered(userId, key, hash), (stored) => {
+        isReplayed = stored !== undefined
+        return Effect.void
+      })
+      const response = yield* Effect.provideService(httpEffect, Replay, { answer })
+      if (!isReplayed && response.status < 300) {
+        yield* store(userId, key, {
+          request_hash: hash,
+          status: response.status,
+          headers: response.headers,
+          body: textOf(response)
+        })
+      }
+      return response
+    })
+
     return Idempotent.of(Effect.fnUntraced(function* (httpEffect, { endpoint }) {
       const request = yield* HttpServerRequest.HttpServerRequest
       const key = request.headers["idempotency-key"]
@@ -92,28 +125,7 @@ export const layer = Layer.effect(
       const hash = createHash("sha256").update(
         JSON.stringify([request.method, path, query, request.headers["if-match"] ?? null, body])
       ).digest()
-
-      return yield* inTransaction(Effect.gen(function* () {
-        let isReplayed = false
-        const answer = Effect.gen(function* () {
-          yield* wait(user.id)
-          const stored = yield* find(user.id, key)
-          if (stored === undefined) return undefined
-          if (!hash.equals(stored.request_hash)) return yield* new IdempotencyKeyReused()
-          isReplayed = true
-          return replayed(stored)
-        })
-        const response = yield* Effect.provideService(httpEffect, Replay, { answer })
-        if (!isReplayed && response.status < 300) {
-          yield* store(user.id, key, {
-            request_hash: hash,
-            status: response.status,
-            headers: response.headers,
-            body: textOf(response)
-          })
-        }
-        return response
-      }))
+      return yield* inTransaction(once(httpEffect, user.id, key, hash))
     }))
   })
 )

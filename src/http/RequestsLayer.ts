@@ -1,11 +1,11 @@
 /** The checks that api/Requests.ts declares: bodies within their limits, and faults told one by one. */
 import { Context, Effect, Layer, Option, type Types } from "effect"
-import { HttpServerRequest, UrlParams } from "effect/http"
+import { HttpServerRequest, type HttpServerResponse, UrlParams } from "effect/http"
 import { type HttpApiEndpoint, HttpApiError } from "effect/http-api"
 import { CurrentUser } from "../api/Authorization.ts"
 import { MalformedBody, MalformedHeader, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
 import { BodyLimit, BodyOptional, Faults, FormedHeaders, RequestBody, TimeLimit } from "../api/Requests.ts"
-import { makeRoom, readText } from "./Bodies.ts"
+import { makeRoom, readText, type Share } from "./Bodies.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { faultsOf } from "./ValidationFaults.ts"
 
@@ -73,41 +73,46 @@ const mayBeEmpty = (endpoint: HttpApiEndpoint.Top) =>
       optional === "for external users" && Option.isSome(user) && user.value.external !== undefined
   })
 
+/** Runs what is behind with a body that was read. */
+const withBody = Effect.fnUntraced(function* <E, R>(
+  httpEffect: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  request: HttpServerRequest.HttpServerRequest,
+  endpoint: HttpApiEndpoint.Top,
+  share: Share
+) {
+  const sent = yield* Effect.catchTag(
+    readText(request, Context.get(endpoint.annotations, BodyLimit), share),
+    "Unreadable",
+    ({ problem }) => Effect.fail(problem)
+  )
+  const text = sent === "" && (yield* mayBeEmpty(endpoint)) ? "{}" : sent
+  if (text === "") return yield* notJson(text)
+  if (mediaType(request.headers["content-type"]).endsWith("form-urlencoded") && !isForm(text)) {
+    return yield* new MalformedBody({ detail: "The body is not a form in UTF-8." })
+  }
+  // on the request itself: an object derived from it would make all its members slow to reach
+  Object.defineProperties(request, {
+    text: { value: Effect.succeed(text) },
+    urlParamsBody: { value: Effect.sync(() => UrlParams.fromInput(new URLSearchParams(text))) }
+  })
+  return yield* Effect.mapError(
+    httpEffect,
+    // the path and the query are decoded first, but a body that is no JSON comes before their faults
+    (error) =>
+      HttpApiError.HttpApiSchemaError.is(error) && mediaType(request.headers["content-type"]).endsWith("json") &&
+        !isJson(text)
+        ? notJson(text)
+        : error
+  )
+})
+
 const requestBody = Layer.sync(RequestBody, () => {
   const shareOfRoom = makeRoom()
   return Effect.fnUntraced(function* (httpEffect, { endpoint }) {
     const request = yield* HttpServerRequest.HttpServerRequest
     if (!isSupported(request, endpoint)) return yield* new UnsupportedMediaType()
     const share = shareOfRoom()
-    return yield* Effect.ensuring(
-      Effect.gen(function* () {
-        const sent = yield* Effect.catchTag(
-          readText(request, Context.get(endpoint.annotations, BodyLimit), share),
-          "Unreadable",
-          ({ problem }) => Effect.fail(problem)
-        )
-        const text = sent === "" && (yield* mayBeEmpty(endpoint)) ? "{}" : sent
-        if (text === "") return yield* notJson(text)
-        if (mediaType(request.headers["content-type"]).endsWith("form-urlencoded") && !isForm(text)) {
-          return yield* new MalformedBody({ detail: "The body is not a form in UTF-8." })
-        }
-        // on the request itself: an object derived from it would make all its members slow to reach
-        Object.defineProperties(request, {
-          text: { value: Effect.succeed(text) },
-          urlParamsBody: { value: Effect.sync(() => UrlParams.fromInput(new URLSearchParams(text))) }
-        })
-        return yield* Effect.mapError(
-          httpEffect,
-          // the path and the query are decoded first, but a body that is no JSON comes before their faults
-          (error) =>
-            HttpApiError.HttpApiSchemaError.is(error) && mediaType(request.headers["content-type"]).endsWith("json") &&
-              !isJson(text)
-              ? notJson(text)
-              : error
-        )
-      }),
-      share.giveBack
-    )
+    return yield* Effect.ensuring(withBody(httpEffect, request, endpoint, share), share.giveBack)
   })
 })
 

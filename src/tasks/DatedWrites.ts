@@ -67,68 +67,65 @@ export class DatedWrites extends Context.Service<DatedWrites, {
         )
 
       return DatedWrites.of({
-        insert: (userId, tasks) =>
-          inTransaction(Effect.gen(function* () {
-            const moment = yield* dates.lock(userId)
-            const faults = new Map<TaskId, ValidationFailed>()
-            if (moment === undefined) return { inserted: noTasks, faults }
-            const dated: Array<NewTask> = []
-            for (const task of tasks) {
-              const set = yield* inTurn(() => changed(noDates, fromWhole(task), moment.userZone))
-              if (Result.isSuccess(set)) dated.push({ ...task, dates: dateValues(set.success, moment.userZone) })
-              else faults.set(task.id, new ValidationFailed({ errors: [{ ...set.failure, code: "invalid_value" }] }))
-            }
-            return { inserted: dated.length === 0 ? noTasks : yield* repo.insert(userId, dated), faults }
-          })),
-        update: (userId, changes) =>
-          inTransaction(Effect.gen(function* () {
-            const outcomes = new Map<TaskId, Result.Result<Changed, DatesProblem>>()
-            const moment = yield* dates.lock(userId)
-            if (moment === undefined) return outcomes
-            const stored = yield* dates.find(userId, changes.map(({ id }) => id), "live")
-            const asIs: Array<TaskId> = []
-            const toWrite: Array<TaskWrite> = []
-            const ledger: Array<LedgerEntry & { readonly id: TaskId }> = []
-            for (const { completion, expected, id, members } of changes) {
-              const task = stored.get(id)
-              if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
-              const outcome = yield* Effect.result(outcomeOf(dates, { ...moment, userId }, task, members, completion))
-              if (Result.isFailure(outcome)) outcomes.set(id, Result.fail(outcome.failure))
-              else if (outcome.success.asIs) asIs.push(id)
-              else {
-                const { completed, completedOccurrence, dates } = outcome.success
-                toWrite.push({
-                  id,
-                  expected,
-                  members: { ...members, completed },
-                  dates: dateValues(dates, moment.userZone)
-                })
-                if (completedOccurrence !== undefined) ledger.push({ id, ...completedOccurrence })
-              }
-            }
-            const written = toWrite.length === 0 ? noTasks : yield* repo.update(userId, toWrite)
-            for (const { dueAt, ...completed } of ledger) {
-              const task = written.get(completed.id)
-              if (task !== undefined) yield* dates.add(userId, { ...completed, version: task.version }, dueAt)
-            }
-            for (const [id, task] of written) outcomes.set(id, Result.succeed({ task, isWritten: true }))
-            const found = asIs.length === 0 ? noTasks : yield* repo.find(userId, asIs, "live")
-            for (const [id, task] of found) outcomes.set(id, Result.succeed({ task, isWritten: false }))
-            return outcomes
-          })),
-        restore: (userId, targets) =>
-          inTransaction(Effect.gen(function* () {
-            const moment = yield* dates.lock(userId)
-            if (moment === undefined) return noTasks
-            const deleted = yield* dates.find(userId, targets.map(({ id }) => id), "restorable")
-            return yield* repo.restore(
-              userId,
-              targets.flatMap((target) => {
-                const task = deleted.get(target.id)
-                return task === undefined ? [] : [{ ...target, dates: dateValues(task.dates, moment.userZone) }]
+        insert: Effect.fnUntraced(function* (userId, tasks) {
+          const moment = yield* dates.lock(userId)
+          const faults = new Map<TaskId, ValidationFailed>()
+          if (moment === undefined) return { inserted: noTasks, faults }
+          const dated: Array<NewTask> = []
+          for (const task of tasks) {
+            const set = yield* inTurn(() => changed(noDates, fromWhole(task), moment.userZone))
+            if (Result.isSuccess(set)) dated.push({ ...task, dates: dateValues(set.success, moment.userZone) })
+            else faults.set(task.id, new ValidationFailed({ errors: [{ ...set.failure, code: "invalid_value" }] }))
+          }
+          return { inserted: dated.length === 0 ? noTasks : yield* repo.insert(userId, dated), faults }
+        }, inTransaction),
+        update: Effect.fnUntraced(function* (userId, changes) {
+          const outcomes = new Map<TaskId, Result.Result<Changed, DatesProblem>>()
+          const moment = yield* dates.lock(userId)
+          if (moment === undefined) return outcomes
+          const stored = yield* dates.find(userId, changes.map(({ id }) => id), "live")
+          const asIs: Array<TaskId> = []
+          const toWrite: Array<TaskWrite> = []
+          const ledger: Array<LedgerEntry & { readonly id: TaskId }> = []
+          for (const { completion, expected, id, members } of changes) {
+            const task = stored.get(id)
+            if (task === undefined || (expected !== undefined && !expected.includes(task.version))) continue
+            const outcome = yield* Effect.result(outcomeOf(dates, { ...moment, userId }, task, members, completion))
+            if (Result.isFailure(outcome)) outcomes.set(id, Result.fail(outcome.failure))
+            else if (outcome.success.asIs) asIs.push(id)
+            else {
+              const { completed, completedOccurrence, dates } = outcome.success
+              toWrite.push({
+                id,
+                expected,
+                members: { ...members, completed },
+                dates: dateValues(dates, moment.userZone)
               })
-            )
-          })),
+              if (completedOccurrence !== undefined) ledger.push({ id, ...completedOccurrence })
+            }
+          }
+          const written = toWrite.length === 0 ? noTasks : yield* repo.update(userId, toWrite)
+          for (const { dueAt, ...completed } of ledger) {
+            const task = written.get(completed.id)
+            if (task !== undefined) yield* dates.add(userId, { ...completed, version: task.version }, dueAt)
+          }
+          for (const [id, task] of written) outcomes.set(id, Result.succeed({ task, isWritten: true }))
+          const found = asIs.length === 0 ? noTasks : yield* repo.find(userId, asIs, "live")
+          for (const [id, task] of found) outcomes.set(id, Result.succeed({ task, isWritten: false }))
+          return outcomes
+        }, inTransaction),
+        restore: Effect.fnUntraced(function* (userId, targets) {
+          const moment = yield* dates.lock(userId)
+          if (moment === undefined) return noTasks
+          const deleted = yield* dates.find(userId, targets.map(({ id }) => id), "restorable")
+          return yield* repo.restore(
+            userId,
+            targets.flatMap((target) => {
+              const task = deleted.get(target.id)
+              return task === undefined ? [] : [{ ...target, dates: dateValues(task.dates, moment.userZone) }]
+            })
+          )
+        }, inTransaction),
         changingUser: (userId, change) =>
           inTransaction(Effect.gen(function* () {
             // writers take the sequence's row before anything else: so does this, or the two could wait for each other
@@ -144,21 +141,20 @@ export class DatedWrites extends Context.Service<DatedWrites, {
               after = tasks.at(-1)!.id
             }
           })),
-        deliver: (userId) =>
-          inTransaction(Effect.gen(function* () {
-            const moment = yield* dates.lock(userId, "skip")
-            if (moment === undefined) return 0
-            const { now, userZone } = moment
-            const tasks = yield* dates.findReminding(userId, tasksAtOnce)
-            if (tasks.length > 0) {
-              yield* rewrite(
-                userId,
-                userZone,
-                tasks.map(({ dates, id }) => ({ id, dates: delivered(dates, now, userZone) }))
-              )
-            }
-            return tasks.length
-          }))
+        deliver: Effect.fnUntraced(function* (userId) {
+          const moment = yield* dates.lock(userId, "skip")
+          if (moment === undefined) return 0
+          const { now, userZone } = moment
+          const tasks = yield* dates.findReminding(userId, tasksAtOnce)
+          if (tasks.length > 0) {
+            yield* rewrite(
+              userId,
+              userZone,
+              tasks.map(({ dates, id }) => ({ id, dates: delivered(dates, now, userZone) }))
+            )
+          }
+          return tasks.length
+        }, inTransaction)
       })
     })
   )

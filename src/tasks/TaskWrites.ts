@@ -132,32 +132,33 @@ export class TaskWrites extends Context.Service<TaskWrites, {
        * One statement for all that needs no look at what is stored. It leaves out tasks that recur where they are to be
        * completed or opened again.
        */
-      const update = (userId: UserId, changes: ReadonlyArray<ConditionalChange>) =>
-        conditional(
-          changes,
-          (ids) => repo.find(userId, ids, "live"),
-          Effect.fnUntraced(function* (targets): Effect.fn.Return<Written<DatesProblem>> {
-            const plain = targets.filter(({ completion, members }) => !needsDates(members, completion))
-            const written = plain.length === 0 ? noTasks : yield* repo.update(
-              userId,
-              plain.map(({ completion, expected, id, members }) => ({
-                id,
-                expected,
-                members: completion === undefined ? members : { ...members, completed: completion.completed }
-              }))
-            )
-            const left = targets.filter(({ completion, id, members }) =>
-              !written.has(id) && (needsDates(members, completion) || completion !== undefined ||
-                members.completed !== undefined)
-            )
-            if (left.length === 0) return allWritten(written)
-            const changed = yield* dated.update(userId, left)
-            return new Map([
-              ...allWritten(written),
-              ...[...changed].map(([id, outcome]) => [id, Result.map(outcome, ({ task }) => task)] as const)
-            ])
-          })
+      const change = Effect.fnUntraced(function* (
+        userId: UserId,
+        targets: ReadonlyArray<Change>
+      ): Effect.fn.Return<Written<DatesProblem>> {
+        const plain = targets.filter(({ completion, members }) => !needsDates(members, completion))
+        const written = plain.length === 0 ? noTasks : yield* repo.update(
+          userId,
+          plain.map(({ completion, expected, id, members }) => ({
+            id,
+            expected,
+            members: completion === undefined ? members : { ...members, completed: completion.completed }
+          }))
         )
+        const left = targets.filter(({ completion, id, members }) =>
+          !written.has(id) && (needsDates(members, completion) || completion !== undefined ||
+            members.completed !== undefined)
+        )
+        if (left.length === 0) return allWritten(written)
+        const changed = yield* dated.update(userId, left)
+        return new Map([
+          ...allWritten(written),
+          ...[...changed].map(([id, outcome]) => [id, Result.map(outcome, ({ task }) => task)] as const)
+        ])
+      })
+
+      const update = (userId: UserId, changes: ReadonlyArray<ConditionalChange>) =>
+        conditional(changes, (ids) => repo.find(userId, ids, "live"), (targets) => change(userId, targets))
 
       const remove = (userId: UserId, changes: ReadonlyArray<Precondition>) =>
         conditional(
