@@ -63,7 +63,7 @@ export const problemCatalog = {
   session_revoked: {
     status: 401,
     title: "The session was ended",
-    meaning: "The session was ended by a logout, a password change, its owner, or a newer login.",
+    meaning: "The session was ended by a logout, a password change, its owner, a newer login, or a restored backup.",
     remedy: "Log in again."
   },
   session_expired: {

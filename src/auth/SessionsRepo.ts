@@ -7,7 +7,7 @@ import { type Session, SessionId } from "../domain/Session.ts"
 import type { UserId } from "../domain/User.ts"
 import { Settings } from "../Settings.ts"
 
-/** Why a session was ended; `restore` where the database was restored from a backup, by src/restored.ts. */
+/** Why a session was ended; database/Restored.ts, which ends all of them, has a reason of its own: `restore`. */
 export type RevocationReason =
   | "logout"
   | "revoked_by_user"

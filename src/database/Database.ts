@@ -114,7 +114,7 @@ export const isPooled = ({ databaseDirectUrl: direct, databaseUrl: url }: Settin
 export const directly = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const settings = yield* Settings
-    if (settings.databaseDirectUrl === undefined) return yield* self
+    if (settings.databaseDirectUrl === undefined) return yield* ofVariable("DATA_DIR")(self)
     return yield* self.pipe(
       Effect.provide(directLayer(settings, settings.databaseDirectUrl)),
       ofVariable(isPooled(settings) ? "DATABASE_DIRECT_URL" : "DATABASE_URL")

@@ -62,6 +62,7 @@ export class DatabaseRefused extends Data.TaggedError("DatabaseRefused")<{
 /** Why, by SQLSTATE or by what TLS calls it, with what to do about it. */
 const refusals: ReadonlyArray<readonly [RegExp, string]> = [
   [/^42501$/, "this user may not create tables"],
+  [/^42P01$/, "the database has no tables of this server; a backup is restored first"],
   [/^28P01$/, "the database refuses this user or this password"],
   [/^28000$/, "the database refuses this user, this address, or a connection without TLS (sslmode)"],
   [/^3D000$/, "the server has no database of this name"],
@@ -78,7 +79,7 @@ const messageOf = (error: unknown): string =>
 /** What keeps this process from using the database, in words for whoever starts it; undefined: something else. */
 const refusal = (error: unknown): string | undefined => {
   const code = codesOf(error).at(-1)
-  if (code !== "42501" && classify(error) === undefined) return undefined
+  if (code !== "42501" && code !== "42P01" && classify(error) === undefined) return undefined
   if (messageOf(error).includes("does not support TLS")) return withoutTls
   const [, why = "the database does not answer, or refuses this user or this address"] =
     refusals.find(([codes]) => codes.test(code ?? "")) ?? []

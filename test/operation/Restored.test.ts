@@ -128,3 +128,15 @@ it("is told of a restore: clients begin again, and nobody is logged in", async (
   await stopped(third)
   expect(await run("src/restored.ts", database, onTestFinished)).toMatchObject({ code: 0, stderr: "" })
 }, 2 * patience)
+
+it("needs a restored database, and says so in one line", async ({ onTestFinished }) => {
+  const place: Place = testDatabaseUrl === undefined
+    ? { DATA_DIR: await emptyDataDir(onTestFinished) }
+    : { DATABASE_URL: (await emptyDatabase(onTestFinished)).url, DATA_DIR: emptyDirectory(onTestFinished) }
+  const told = await run("src/restored.ts", place, onTestFinished)
+  const variable = testDatabaseUrl === undefined ? "DATA_DIR" : "DATABASE_URL"
+  expect(told).toMatchObject({
+    code: 1,
+    stderr: `${variable}: the database has no tables of this server; a backup is restored first (42P01)\n`
+  })
+}, patience)
