@@ -64,7 +64,7 @@ const judged = (all: ReadonlyArray<Minute>) => {
   return [
     of("resident MB", ({ megabytes }) => megabytes, (typical) => typical / 10),
     of("handles", ({ handles }) => handles, () => 5),
-    of("p99 ms", ({ stream }) => stream.p99, (typical) => typical / 2)
+    of("p99 ms", ({ stream }) => stream.p99, (typical) => typical / 4)
   ]
 }
 
