@@ -10,7 +10,7 @@ import {
   type OperationProblem,
   type OperationResult
 } from "../api/TaskBulk.ts"
-import { ValidationFailed } from "../api/Problems.ts"
+import { type TokenInvalid, ValidationFailed } from "../api/Problems.ts"
 import { transaction } from "../database/Transaction.ts"
 import { fromPatch, type Task, type TaskCreate, type TaskId } from "../domain/Task.ts"
 import type { UserId } from "../domain/User.ts"
@@ -39,7 +39,7 @@ export class TaskBatches extends Context.Service<TaskBatches, {
     userId: UserId,
     batch: Batch,
     deleted: 200 | 204
-  ) => Effect.Effect<ReadonlyArray<OperationResult>, BatchFailed>
+  ) => Effect.Effect<ReadonlyArray<OperationResult>, BatchFailed | TokenInvalid>
 }>()("tasks-api/tasks/TaskBatches") {
   static readonly layer = Layer.effect(
     TaskBatches,
@@ -125,6 +125,10 @@ export class TaskBatches extends Context.Service<TaskBatches, {
           inTransaction(Effect.gen(function* () {
             const outcomes: Array<Outcome> = []
             for (const group of groupsOf(operations)) outcomes.push(...yield* runGroup(userId, group, deleted))
+            for (const outcome of outcomes) {
+              // the user was deleted meanwhile: that is of the request, not of one operation
+              if (Result.isFailure(outcome) && outcome.failure._tag === "token_invalid") return yield* outcome.failure
+            }
             const isUndone = mode === "atomic" && outcomes.some(Result.isFailure)
             const results = outcomes.map((outcome, i): OperationResult => {
               if (Result.isFailure(outcome)) {
