@@ -21,7 +21,7 @@ export class Faults extends HttpApiMiddleware.Service<Faults>()("tasks-api/api/R
 
 /** Part of every endpoint with a body: reads it within BodyLimit, as UTF-8, before anything else is decoded. */
 export class RequestBody extends HttpApiMiddleware.Service<RequestBody>()("tasks-api/api/Requests/RequestBody", {
-  error: [MalformedBody, TooLarge, UnsupportedMediaType, Overloaded]
+  error: [MalformedBody, TooLarge, UnsupportedMediaType, ValidationFailed, Overloaded]
 }) {}
 
 /** Part of every endpoint with a header that has a form: it is checked before anything is looked up. */

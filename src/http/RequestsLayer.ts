@@ -6,6 +6,7 @@ import { CurrentUser } from "../api/Authorization.ts"
 import { MalformedBody, MalformedHeader, UnsupportedMediaType, ValidationFailed } from "../api/Problems.ts"
 import { BodyLimit, BodyOptional, Faults, FormedHeaders, RequestBody, TimeLimit } from "../api/Requests.ts"
 import { makeRoom, readText, type Share } from "./Bodies.ts"
+import { tooWide } from "./BodyWidths.ts"
 import { RequestInfo } from "./RequestInfo.ts"
 import { faultsOf } from "./ValidationFaults.ts"
 
@@ -90,6 +91,8 @@ const withBody = Effect.fnUntraced(function* <E, R>(
   if (mediaType(request.headers["content-type"]).endsWith("form-urlencoded") && !isForm(text)) {
     return yield* new MalformedBody({ detail: "The body is not a form in UTF-8." })
   }
+  const fault = tooWide(text)
+  if (fault !== undefined) return yield* new ValidationFailed({ errors: [fault] })
   // on the request itself: an object derived from it would make all its members slow to reach
   Object.defineProperties(request, {
     text: { value: Effect.succeed(text) },

@@ -76,14 +76,20 @@ const locate = (issue: SchemaIssue.Issue, path: ReadonlyArray<PropertyKey>, code
   ]
 }
 
+/** A JSON Pointer (RFC 6901). */
+export const pointerOf = (path: ReadonlyArray<PropertyKey>) => path.map((key) => `/${escaped(key)}`).join("")
+
+/** Faults that are told at most: who has more will not read them all. */
+const mostFaults = 100
+
 const pointers: Record<string, (path: ReadonlyArray<PropertyKey>) => string> = {
-  Payload: (path) => path.map((key) => `/${escaped(key)}`).join(""),
+  Payload: pointerOf,
   Query: ([name = ""]) => `?${String(name)}`,
   Params: ([name = ""]) => `{${String(name)}}`,
   Headers: ([name = ""]) => `${String(name)}:`
 }
 
-/** Where a request does not fit its endpoint's schemas. A value that fails several checks has one fault. */
+/** Where a request does not fit its endpoint's schemas: the first 100. A value that fails several checks has one fault. */
 export const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<Fault> => {
   const faults = new Map<string, Fault>()
   for (const { code, detail, path } of locate(error.cause.issue, [])) {
@@ -93,5 +99,5 @@ export const faultsOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<
       : { pointer, code, detail }
     if (!faults.has(pointer)) faults.set(pointer, fault)
   }
-  return [...faults.values()]
+  return [...faults.values()].slice(0, mostFaults)
 }
