@@ -131,6 +131,19 @@ const answerInTurn = (server: Server) => {
   }
 }
 
+/**
+ * Every request is an ordinary one. Were there a listener for upgrades, Node would take the connections of requests that
+ * ask for one off this server, and with them all limits; no protocol is offered. Were there one for `Expect`, such requests
+ * would go past what is done here with others.
+ */
+const ignoreUpgradesAndExpectations = (server: Server) => {
+  const on = server.on.bind(server)
+  // deno-lint-ignore no-explicit-any -- as node:http has it
+  server.on = (event: string, listener: (...args: Array<any>) => void) =>
+    event === "upgrade" || event === "checkContinue" ? server : on(event, listener)
+  on("checkExpectation", (request, response) => void server.emit("request", request, response))
+}
+
 const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
   const server = createServer(limits)
   server.timeout = limits.timeout
@@ -141,6 +154,7 @@ const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
   endSilentConnections(server)
   holdEarlyRequests(server)
   answerInTurn(server)
+  ignoreUpgradesAndExpectations(server)
   return server
 }
 

@@ -189,3 +189,63 @@ describe.concurrent("a connection", () => {
     expect((await listAll(server, user)).length).toBe(before)
   }, slow)
 })
+
+describe.concurrent("a request for another protocol", () => {
+  const upgrades = [
+    ["Connection: Upgrade", "Upgrade: h2c"],
+    ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"],
+    [
+      "Connection: Upgrade",
+      "Upgrade: websocket",
+      "Sec-WebSocket-Version: 13",
+      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    ]
+  ]
+
+  it.each(upgrades)("R64 is an ordinary one, and its connection, too: %s", async (...headers) => {
+    const account = await server.register()
+    const bearer = () => `Authorization: Bearer ${account.access_token}`
+    const title = `asked by ${headers.join()} ${newId()}`
+    const task = JSON.stringify({ title })
+    const chunked = `${task.length.toString(16)}\r\n${task}\r\n0\r\n\r\n`
+    // one after the other: nobody sends more before it is known which protocol that is in
+    const requests = [
+      head("POST /api/v1/tasks", host, bearer(), json, ...headers, `Content-Length: ${task.length}`) + task,
+      head("POST /api/v1/tasks", host, bearer(), json, ...headers, "Transfer-Encoding: chunked") + chunked,
+      head("GET /health/live", host, ...headers),
+      head("GET /health/live", host, "Connection: close")
+    ]
+    const answer = await converse(server, async (socket, { answers }) => {
+      for (const [index, request] of requests.entries()) {
+        socket.write(request)
+        while (answers() <= index) await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    })
+    expect(answer.statuses).toEqual([201, 201, 200, 200])
+    expect(answer.closed).toBe(true)
+    expect((await listAll(server, account)).filter((task) => task.title === title)).toHaveLength(2)
+  }, slow)
+})
+
+describe.concurrent("a request with expectations", () => {
+  it("is told to go on, and done", async () => {
+    const account = await server.register()
+    const bearer = () => `Authorization: Bearer ${account.access_token}`
+    const answer = await converse(server, async (socket, { answered }) => {
+      const expecting = ["Expect: 100-continue", `Content-Length: ${body.length}`, "Connection: close"]
+      socket.write(head("POST /api/v1/tasks", host, bearer(), json, ...expecting))
+      while (!answered()) await new Promise((resolve) => setTimeout(resolve, 10))
+      socket.write(body)
+    })
+    expect(answer.statuses).toEqual([100, 201])
+  }, slow)
+
+  it("R65 that nobody knows is done without them", async () => {
+    const answer = await sendBytes(
+      server,
+      head("GET /api/v1/tasks", host, bearer(), "Expect: tea", "Connection: close")
+    )
+    expect(answer.statuses).toEqual([200])
+    expect(headerIn(answer.text, "x-request-id")).toBeTruthy()
+  }, slow)
+})

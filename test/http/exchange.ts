@@ -74,18 +74,24 @@ export interface Received {
 /** Runs `talk` on a new connection, then collects all that arrives until the server closes or the deadline passes. */
 export const converse = (
   { url }: Target,
-  talk: (socket: Socket, state: { readonly answered: () => boolean }) => Promise<void> | void,
+  talk: (
+    socket: Socket,
+    state: { readonly answered: () => boolean; readonly answers: () => number }
+  ) => Promise<void> | void,
   deadlineMs = 12_000
 ): Promise<Received> =>
   new Promise((resolve) => {
     const { hostname, port } = new URL(url)
     const chunks: Array<Buffer> = []
     const socket = connect({ host: hostname, port: Number(port) })
-    const finish = (closed: boolean) => {
-      clearTimeout(timer)
+    const received = () => {
       const text = Buffer.concat(chunks).toString("latin1")
       const statuses = [...text.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1]))
-      resolve({ text, statuses, closed, written: socket.bytesWritten })
+      return { text, statuses }
+    }
+    const finish = (closed: boolean) => {
+      clearTimeout(timer)
+      resolve({ ...received(), closed, written: socket.bytesWritten })
       socket.destroy()
     }
     const timer = setTimeout(() => finish(false), deadlineMs)
@@ -93,7 +99,10 @@ export const converse = (
     socket.on("error", () => {})
     socket.on("close", () => finish(true))
     socket.on("connect", () => {
-      void talk(socket, { answered: () => chunks.length > 0 || socket.destroyed })
+      void talk(socket, {
+        answered: () => chunks.length > 0 || socket.destroyed,
+        answers: () => socket.destroyed ? Infinity : received().statuses.length
+      })
     })
   })
 
