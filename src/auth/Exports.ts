@@ -17,7 +17,10 @@ import { securityEvent } from "../telemetry/SecurityEvents.ts"
 import { UsersRepo } from "./UsersRepo.ts"
 
 /** Rows that are held at once: 200 tasks have at most 3 MB. */
-const batch = 200
+const rowsAtOnce = 200
+
+/** Bytes of a stored answer that is read with others; one of a batch may have megabytes, and is read alone. */
+const shortAnswer = 16_384
 
 /** Exports that read at the same time: each has a connection of the pool for as long. */
 const readers = 2
@@ -94,29 +97,39 @@ export class Exports extends Context.Service<Exports, {
         orElse: () => Effect.fail(new Overloaded())
       })
 
-      /** The members of an array, written batch by batch. Within a transaction. */
+      /** The members of an array, written batch by batch, and those that are `long` one by one. Within a transaction. */
       const writeRows = Effect.fnUntraced(function* <Row extends object>(
         file: FileHandle,
         name: string,
         rows: Statement.Statement<Row>,
-        encode: (row: Row) => string
+        encode: (row: Row) => string,
+        long?: Statement.Statement<Row>
       ) {
-        const cursor = sql.literal(`export_${name}`)
-        yield* sql`declare ${cursor} no scroll cursor for ${rows}`
         let separator = ""
         yield* onFile(() => file.writeFile(`,"${name}":[`))
-        while (true) {
-          const found = yield* sql<Row>`fetch ${sql.literal(String(batch))} from ${cursor}`
-          const text = found.map((row) => {
-            const member = separator + encode(row)
-            separator = ",\n"
-            return member
-          }).join("")
-          yield* onFile(() => file.writeFile(text))
-          if (found.length < batch) break
+        for (const [statement, atOnce] of [[rows, rowsAtOnce], [long, 1]] as const) {
+          if (statement === undefined) continue
+          const cursor = sql.literal(`export_${name}_${atOnce}`)
+          yield* sql`declare ${cursor} no scroll cursor for ${statement}`
+          while (true) {
+            const found = yield* sql<Row>`fetch ${sql.literal(String(atOnce))} from ${cursor}`
+            const text = found.map((row) => {
+              const member = separator + encode(row)
+              separator = ",\n"
+              return member
+            }).join("")
+            yield* onFile(() => file.writeFile(text))
+            if (found.length < atOnce) break
+          }
         }
         yield* onFile(() => file.writeFile("]"))
       })
+
+      /** Answers to requests with a key, those that are at most as long as a short one or those that are longer. */
+      const answers = (id: UserId, than: Statement.Fragment) =>
+        sql`
+        select key, status, headers, body, created_at from idempotency_keys
+        where user_id = ${id} and octet_length(body) ${than} ${shortAnswer} order by key`
 
       const write = Effect.fnUntraced(function* (file: FileHandle, id: UserId) {
         yield* sql`set transaction isolation level repeatable read, read only`
@@ -167,9 +180,9 @@ export class Exports extends Context.Service<Exports, {
         yield* writeRows(
           file,
           "idempotency_keys",
-          sql`
-          select key, status, headers, body, created_at from idempotency_keys where user_id = ${id} order by key`,
-          encodeRow
+          answers(id, sql`<=`),
+          encodeRow,
+          answers(id, sql`>`)
         )
         yield* onFile(() => file.writeFile("}\n"))
         return exportedAt

@@ -51,7 +51,7 @@ describe("GET /export", () => {
     "users.password_hash": "a secret",
     "users.email_key": "the e-mail address, folded",
     "users.username_key": "the username, folded",
-    "users.time_zone_changed_at": "since when tasks that were completed have what they are due by, see data-model.md",
+    "users.time_zone_changed_at": "not used any more, see data-model.md",
     "sessions.salt": "what refresh tokens are made with",
     "tasks.completed": "completed_at says it, and the member of this name",
     "tasks.due_date": "a member of due",
@@ -246,6 +246,50 @@ describe.skipIf(hasRowSecurity)("an export of 100,000 tasks", () => {
     await expect.poll(async () => (await exportOf(await server.register())).status, { timeout: 10_000 }).toBe(200)
   })
 })
+
+it("has the answers to requests with a key, also the long ones", async () => {
+  const account = await server.register()
+  await server.sql(
+    `insert into idempotency_keys (user_id, key, request_hash, status, headers, body)
+     select $1, 'key ' || n, '', 200, '{}', repeat('a', case n % 3 when 0 then 20000 else 16384 end)
+     from generate_series(1, 450) n`,
+    [account.id]
+  )
+  const { json } = having(200, await exportOf(account))
+  const lengths = new Map(
+    json.idempotency_keys.map(({ body, key }: { body: string; key: string }) => [key, body.length])
+  )
+  expect(json.idempotency_keys).toHaveLength(450)
+  expect(lengths.size).toBe(450)
+  for (let n = 1; n <= 450; n++) expect(lengths.get(`key ${n}`)).toBe(n % 3 === 0 ? 20_000 : 16_384)
+})
+
+it.skipIf(testDatabaseUrl === undefined)(
+  "of many long answers does not fill the heap that the image allows",
+  { timeout: 60_000 },
+  async ({ onTestFinished }) => {
+    const place: Record<string, string> = {
+      ...await emptyPlace(onTestFinished),
+      NODE_OPTIONS: "--max-old-space-size=256"
+    }
+    const program = await start(place, onTestFinished)
+    const account = await program.register()
+    const { sql } = connectTo(place.DATABASE_URL ?? "", onTestFinished)
+    // as after 200 batches, each of 100 tasks full of letters beyond the BMP
+    await sql(
+      `insert into idempotency_keys (user_id, key, request_hash, status, headers, body)
+       select $1, 'key ' || n, '', 200, '{}', repeat('😀', 250000) from generate_series(1, 200) n`,
+      [account.id]
+    )
+    const answer = await fetch(`${program.url}/api/v1/auth/export`, {
+      headers: { authorization: `Bearer ${account.access_token}` }
+    })
+    let size = 0
+    for await (const chunk of answer.body!) size += chunk.length
+    expect([answer.status, size > 200 * 1_000_000]).toEqual([200, true])
+    having(200, await program.request("GET", "/health/ready"))
+  }
+)
 
 it.skipIf(testDatabaseUrl === undefined || process.env["SLOW_TESTS"] === undefined)(
   "takes memory that does not depend on how much is exported",
