@@ -1,8 +1,8 @@
 /** What a client reads to keep a copy of a user's tasks in step. */
-import { Cause, Clock, Context, Effect, type Latch, Layer, Schema, Stream } from "effect"
+import { Cause, Clock, Context, Effect, type Latch, Layer, Schema, type Scope, Stream } from "effect"
 import type { CurrentUser } from "../api/Authorization.ts"
 import type { ChangesPage } from "../api/ChangesApi.ts"
-import { CursorExpired, type InvalidCursor, TokenInvalid } from "../api/Problems.ts"
+import { CursorExpired, type InvalidCursor, Overloaded, TokenInvalid } from "../api/Problems.ts"
 import { Sessions } from "../auth/Sessions.ts"
 import { classify } from "../database/Failures.ts"
 import { ChangedTask } from "../domain/Task.ts"
@@ -16,6 +16,9 @@ const defaultLimit = 100
 
 /** Changes that a stream reads at once: all that it holds for a client that reads slowly. */
 const streamLimit = 100
+
+/** Streams of one user that a process has at once: each change is read for every one of them. */
+const streamsOfUser = 50
 
 /** Milliseconds between comments on a silent stream: shorter than proxies keep a silent connection. */
 const heartbeat = 15_000
@@ -48,14 +51,16 @@ export class Changes extends Context.Service<Changes, {
   /**
    * The text of an event stream (WHATWG HTML 9.2) that goes on after a cursor, else from now. It ends when the session
    * ends and when the server drains; a client that reads slowly makes it wait, and loses nothing. `abandoned` ends when
-   * a client that takes nothing any more has to be cut off.
+   * a client that takes nothing any more has to be cut off. Fails with `overloaded` where the user has 50 streams already;
+   * the scope is that of the stream.
    */
   readonly stream: (
     user: CurrentUser["Service"],
     lastEventId: string | undefined
   ) => Effect.Effect<
     { readonly text: Stream.Stream<string>; readonly abandoned: Effect.Effect<void> },
-    InvalidCursor | TokenInvalid
+    InvalidCursor | Overloaded | TokenInvalid,
+    Scope.Scope
   >
 }>()("tasks-api/changes/Changes") {
   static readonly layer = Layer.effect(
@@ -66,6 +71,23 @@ export class Changes extends Context.Service<Changes, {
       const draining = yield* Draining
       const sessions = yield* Sessions
       const wakeUps = yield* WakeUps
+      const streams = new Map<UserId, number>()
+
+      const admission = (userId: UserId) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            const count = streams.get(userId) ?? 0
+            if (count >= streamsOfUser) return Effect.fail(new Overloaded())
+            streams.set(userId, count + 1)
+            return Effect.void
+          }),
+          () =>
+            Effect.sync(() => {
+              const count = streams.get(userId)! - 1
+              if (count === 0) streams.delete(userId)
+              else streams.set(userId, count)
+            })
+        )
 
       const cursor = (userId: UserId, { floor, version }: FeedPosition) =>
         cursors.make(userId, "changes", [version, floor])
@@ -158,6 +180,7 @@ export class Changes extends Context.Service<Changes, {
         }),
         stream: Effect.fn("Changes.stream")(function* (user, lastEventId) {
           const given = yield* positionOf(user.id, lastEventId)
+          yield* admission(user.id)
           const { lastVersion } = yield* read(user.id, given, 0)
           const begin = given ?? { version: lastVersion, floor: lastVersion }
           // since when the client has something to take

@@ -373,6 +373,25 @@ describe.each(instances)("a change made on $name", ({ on }) => {
   })
 })
 
+describe("the streams of one user", () => {
+  it("are 50 at most at one instance: another one is told to come back, and may when one has ended", async () => {
+    const account = await server.register()
+    const streams: Array<Stream> = []
+    for (let index = 0; index < 50; index++) streams.push(await open(account))
+    for (const stream of streams) await started(stream)
+    const path = "/api/v1/changes/stream"
+    const refused = await server.request("GET", path, { token: account.access_token })
+    expectProblem(refused, 503, "overloaded")
+    expect(refused.headers.get("retry-after")).toMatch(/^\d+$/)
+    await started(await open(stranger))
+    await create(server, account, { title: "for all" })
+    for (const stream of streams) await received(stream, 1)
+    streams[7]?.close()
+    const again = () => open(account).then(() => true, () => false)
+    await expect.poll(again, { timeout: waiting }).toBe(true)
+  })
+})
+
 describe("resync", () => {
   /** A user whose cursor `old` needs a tombstone that is gone. */
   const purged = async () => {
