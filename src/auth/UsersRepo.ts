@@ -131,8 +131,6 @@ export class UsersRepo extends Context.Service<UsersRepo, {
             username = case when ${"username" in patch} then ${patch.username ?? null} else username end,
             username_key = case when ${"username" in patch} then ${key(patch.username)} else username_key end,
             time_zone = coalesce(${patch.time_zone ?? null}, time_zone),
-            time_zone_changed_at = case when time_zone <> ${patch.time_zone ?? null} then clock_timestamp()
-              else time_zone_changed_at end,
             updated_at = now()
           where id = ${id}
           returning ${columns}`.pipe(

@@ -150,18 +150,16 @@ export class TasksRepo extends Context.Service<TasksRepo, {
 
       /**
        * What is open means its instants in the zone that its owner has now. What is not may have those of another: the one
-       * of when it was completed or deleted.
+       * of when it was completed or deleted. Which zone that is can't be asked here: a statement that waited for the
+       * owner's other writes sees of other tables what was there before the wait.
        */
-      const hasOwnersZone = (userId: UserId, since: "completed_at" | "deleted_at") =>
-        sql`
-        (due_date is null or due_zone is not null or ${sql.literal(since)} >= coalesce(
-          (select time_zone_changed_at from users where users.id = ${userId}), '-infinity'))`
+      const hasOwnZone = "(due_date is null or due_zone is not null)"
 
       /** Whether completing a task, or opening it again, has nothing to do with its dates or with the ledger. */
       const isPlain = (userId: UserId, completed: string) =>
         sql`
         recurrence is null and (${sql.literal(completed)} or completed_at is null or ${
-          hasOwnersZone(userId, "completed_at")
+          sql.literal(hasOwnZone)
         } and not exists (
           select 1 from task_occurrences as occurrences
           where occurrences.user_id = ${userId} and task_id = tasks.id and occurrences.completed_at = tasks.completed_at))`
@@ -302,7 +300,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
             targets.map(({ dates = { has_dates: false }, ...target }) => ({ ...target, values: dates })),
             {
               guard: sql`
-              ${restorable} and (has_dates or completed_at is not null or ${hasOwnersZone(userId, "deleted_at")})`,
+              ${restorable} and (has_dates or completed_at is not null or ${sql.literal(hasOwnZone)})`,
               columns: parts.columns,
               assignments: sql.literal(`deleted_at = null${parts.assignments}`)
             }

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest"
+import { connectTo, testDatabaseUrl, untilLocked } from "../operation/postgres.ts"
 import { useServers } from "../support/TestServer.ts"
 import { feedOf } from "./batches.ts"
 import { having, patiently, type TaskAnswer } from "./families.ts"
@@ -112,6 +113,38 @@ it("opens what was completed or deleted before, after and between changes of the
     expect(await read(id)).toMatchObject({ completed: false, due_at: "2031-03-01T23:00:00.000Z" })
   }
 })
+
+it.skipIf(testDatabaseUrl === undefined)(
+  "reaches what is opened or restored behind it",
+  async ({ onTestFinished }) => {
+    const { create, read, send, user } = await userIn("UTC")
+    const due = { date: "2031-03-01" }
+    const [completed, deleted] = [await create({ due }), await create({ due, reminders: [{ before: "PT1H" }] })]
+    having(200, await send("PATCH", `/api/v1/tasks/${completed.id}/complete`))
+    having(200, await send("DELETE", `/api/v1/tasks/${deleted.id}`))
+    const [{ name } = { name: "" }] = await server.sql<{ name: string }>("select current_database() as name")
+    const url = new URL(testDatabaseUrl ?? "")
+    url.pathname = `/${name}`
+    const holder = connectTo(url.href, onTestFinished)
+    await holder.sql("begin")
+    await holder.sql("select 1 from user_sequences where user_id = $1 for update", [user.id])
+    const move = send("PATCH", "/api/v1/auth/me", { time_zone: kiritimati })
+    await untilLocked(server, 1)
+    const writes = [
+      send("PATCH", `/api/v1/tasks/${completed.id}`, { completed: false }),
+      send("POST", `/api/v1/tasks/${deleted.id}/restore`, undefined, second)
+    ]
+    await untilLocked(server, 3)
+    await holder.sql("rollback")
+    for (const answer of await Promise.all([move, ...writes])) having(200, answer)
+    for (const { id } of [completed, deleted]) {
+      expect(await read(id)).toMatchObject({ completed: false, due_at: "2031-03-01T10:00:00.000Z" })
+    }
+    const query = "?from=2031-01-01T00:00:00Z&to=2032-01-01T00:00:00Z"
+    const reminders = having(200, await send("GET", `/api/v1/tasks/reminders${query}`)).json
+    expect(reminders.map(({ at }: { at: string }) => at)).toEqual(["2031-03-01T09:00:00.000Z"])
+  }
+)
 
 it("is complete or not at all, also of many tasks, and beside other writes", async () => {
   const { create, moveTo, send, user } = await userIn("UTC")
