@@ -3,7 +3,7 @@ import { Context, type Effect, Schema } from "effect"
 import type { HttpServerResponse } from "effect/http"
 import { HttpApiMiddleware } from "effect/http-api"
 import { CurrentUser } from "./Authorization.ts"
-import { IdempotencyInFlight, IdempotencyKeyReused } from "./Problems.ts"
+import { IdempotencyInFlight, IdempotencyKeyReused, type TokenInvalid } from "./Problems.ts"
 
 /** 1 to 255 visible ASCII characters and spaces, as every proxy passes them on. */
 export const IdempotencyKey = Schema.String.check(
@@ -26,7 +26,7 @@ export class Replay extends Context.Service<Replay, {
   /** The answer that the same request got before; undefined where it was not made yet, or came without a key. */
   readonly answer: Effect.Effect<
     HttpServerResponse.HttpServerResponse | undefined,
-    IdempotencyInFlight | IdempotencyKeyReused
+    IdempotencyInFlight | IdempotencyKeyReused | TokenInvalid
   >
 }>()("tasks-api/api/Idempotency/Replay") {}
 

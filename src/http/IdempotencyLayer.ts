@@ -5,7 +5,7 @@ import { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { SqlClient } from "effect/sql"
 import { CurrentUser } from "../api/Authorization.ts"
 import { IdempotencyKey, Idempotent, Replay } from "../api/Idempotency.ts"
-import { IdempotencyInFlight, IdempotencyKeyReused } from "../api/Problems.ts"
+import { IdempotencyInFlight, IdempotencyKeyReused, TokenInvalid } from "../api/Problems.ts"
 import { classify } from "../database/Failures.ts"
 import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
@@ -46,18 +46,17 @@ export const layer = Layer.effect(
      * Puts this request behind every other write of the user, among them the first one with the same key. The limit of
      * locks is for each lock, and in a queue one waits for two: for the turn to wait, and then for the row.
      */
-    const wait = (userId: UserId) =>
-      Effect.catch(
-        Effect.andThen(
-          limitStatements("2s"),
-          Effect.andThen(
-            sql`select 1 from user_sequences where user_id = ${userId} for update`,
-            limitStatements("5s")
-          )
-        ),
-        (error): Effect.Effect<never, IdempotencyInFlight> =>
-          classify(error) === "busy" ? Effect.fail(new IdempotencyInFlight()) : Effect.die(error)
+    const wait = Effect.fnUntraced(
+      function* (userId: UserId) {
+        yield* limitStatements("2s")
+        const locked = yield* sql`select 1 from user_sequences where user_id = ${userId} for update`
+        yield* limitStatements("5s")
+        return locked.length > 0
+      },
+      Effect.catch((error): Effect.Effect<never, IdempotencyInFlight> =>
+        classify(error) === "busy" ? Effect.fail(new IdempotencyInFlight()) : Effect.die(error)
       )
+    )
 
     // a statement of its own: one that waited still sees what was there before the wait
     const find = (userId: UserId, key: string) =>
@@ -80,7 +79,8 @@ export const layer = Layer.effect(
 
     /** The answer to the first request with this key, where there was one. */
     const answered = Effect.fnUntraced(function* (userId: UserId, key: string, hash: Buffer) {
-      yield* wait(userId)
+      // deleted since the token was checked
+      if (!(yield* wait(userId))) return yield* new TokenInvalid()
       const stored = yield* find(userId, key)
       if (stored === undefined) return undefined
       if (!hash.equals(stored.request_hash)) return yield* new IdempotencyKeyReused()

@@ -560,6 +560,31 @@ describe.skipIf(databaseUrl === undefined)("R69 while another transaction holds 
     }
   }
 
+  it("what comes behind the deletion of its user is of nobody: 401", async () => {
+    const account = await server.register()
+    const { id } = await create(server, account)
+    const token = account.access_token
+    const waiting = (count: number) =>
+      expect.poll(async () =>
+        (await server.sql(
+          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        )).length, { timeout: 1_500, interval: 10 }).toBe(count)
+    const keyed = (path: string, body: unknown) =>
+      server.request("POST", `/api/v1/tasks${path}`, { token, headers: { "idempotency-key": randomUUID() }, body })
+    const release = await hold(account)
+    const deletion = server.request("DELETE", "/api/v1/auth/me", { token, body: { password: account.password } })
+    await waiting(1)
+    const writes = [
+      keyed("/bulk/delete", { ids: [id] }),
+      keyed("/bulk/complete", { ids: [id] }),
+      keyed("/batch", { mode: "partial", operations: [{ op: "delete", id }] })
+    ]
+    await waiting(4)
+    await release()
+    expect((await deletion).status).toBe(204)
+    for (const answer of await Promise.all(writes)) expectProblem(answer, 401, "token_invalid")
+  })
+
   const timed = async (ask: () => Promise<Answer>) => {
     const start = performance.now()
     const answer = await ask()

@@ -80,6 +80,12 @@ describe("F23 fifty at once", () => {
       const answers = await fifty((index) =>
         index === 25
           ? at(index).request("DELETE", "/api/v1/auth/me", { token, body: { password: account.password } })
+          : index % 10 === 3
+          ? at(index).request("POST", "/api/v1/tasks/bulk/delete", {
+            token,
+            headers: { "idempotency-key": randomUUID() },
+            body: { ids: [newId()] }
+          })
           : index % 2 === 0
           ? at(index).request("POST", "/api/v1/tasks", { token, body: { id: newId(), title: "a" } })
           : at(index).request("POST", "/api/v1/tasks/batch", {
