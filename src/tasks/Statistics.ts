@@ -16,9 +16,37 @@ const dayCount = 30
 /** Tags that are counted: those with the most tasks. */
 const tagCount = 50
 
+/** Spellings of tags that the database tells of, those with the most tasks. */
+const spellingCount = 1_000
+
 interface Counts {
   readonly open: number
   readonly completed: number
+}
+
+interface TagCounts extends Counts {
+  readonly tag: string
+}
+
+const inBytes = (one: string, other: string) => Buffer.compare(Buffer.from(one), Buffer.from(other))
+
+/**
+ * One of each tag. Tags that differ in case are one, as Unicode has it and JavaScript does; what the database's `lower`
+ * makes of them depends on its locale. Shown is the first of the spellings in the order of their bytes.
+ */
+const oneOfEach = (all: ReadonlyArray<TagCounts>): ReadonlyArray<TagCounts> => {
+  const tags = new Map<string, TagCounts>()
+  for (const { completed, open, tag } of all) {
+    const other = tags.get(tag.toLowerCase())
+    tags.set(tag.toLowerCase(), {
+      tag: other === undefined || inBytes(tag, other.tag) < 0 ? tag : other.tag,
+      open: open + (other?.open ?? 0),
+      completed: completed + (other?.completed ?? 0)
+    })
+  }
+  const size = ({ completed, open }: Counts) => open + completed
+  return [...tags.values()].sort((one, other) => size(other) - size(one) || inBytes(one.tag, other.tag))
+    .slice(0, tagCount)
 }
 
 export class Statistics extends Context.Service<Statistics, {
@@ -41,7 +69,7 @@ export class Statistics extends Context.Service<Statistics, {
         // the tasks are read once; of those that are alike in all that is counted, there are many
         return sql<{
           readonly by_priority: ReadonlyArray<{ readonly rank: number } & Counts> | null
-          readonly by_tag: ReadonlyArray<{ readonly tag: string } & Counts> | null
+          readonly by_tag: ReadonlyArray<TagCounts> | null
           readonly by_day: ReadonlyArray<{ readonly day: number; readonly count: number }> | null
           readonly overdue: number
           readonly due_today: number
@@ -55,7 +83,7 @@ export class Statistics extends Context.Service<Statistics, {
           ) as rows) as by_priority,
           (select json_agg(row) from (
             select json_build_object('tag', min(tag collate "C"), ${counts}) as row from alike, unnest(tags) as tag
-            group by lower(tag) order by sum(count) desc, min(tag collate "C") limit ${tagCount}
+            group by lower(tag) order by sum(count) desc, min(tag collate "C") limit ${spellingCount}
           ) as rows) as by_tag,
           (select json_agg(row) from (
             select json_build_object('day', day, 'count', count(*)) as row
@@ -79,7 +107,7 @@ export class Statistics extends Context.Service<Statistics, {
               overdue: row?.overdue ?? 0,
               due_today: row?.due_today ?? 0,
               byRank: new Map((row?.by_priority ?? []).map(({ rank, ...counts }) => [rank, counts])),
-              byTag: row?.by_tag ?? [],
+              byTag: oneOfEach(row?.by_tag ?? []),
               byDay: new Map((row?.by_day ?? []).map(({ count, day }) => [day, count]))
             })),
             Effect.orDie
