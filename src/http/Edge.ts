@@ -205,7 +205,15 @@ const edge = HttpRouter.middleware(
 
     const cors = HttpMiddleware.cors({
       allowedOrigins: (origin) => settings.corsOrigins.includes(origin),
-      allowedHeaders: ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-Id"],
+      allowedHeaders: [
+        "Authorization",
+        "Content-Type",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+        "Last-Event-ID",
+        "X-Request-Id"
+      ],
       exposedHeaders,
       maxAge: 600
     })

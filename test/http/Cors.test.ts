@@ -90,14 +90,23 @@ describe("the allowed origin", () => {
         headers: {
           origin: good,
           "access-control-request-method": method,
-          "access-control-request-headers": "authorization,content-type,if-match,if-none-match"
+          "access-control-request-headers":
+            "authorization,content-type,idempotency-key,if-match,if-none-match,last-event-id,x-request-id"
         }
       })
       expect([200, 204]).toContain(answer.status)
       expect(answer.headers.get("access-control-allow-origin")).toBe(good)
       expect(listOf(answer.headers, "access-control-allow-methods")).toContain(method.toLowerCase())
       expect(listOf(answer.headers, "access-control-allow-headers")).toEqual(
-        expect.arrayContaining(["authorization", "content-type", "if-match", "if-none-match"])
+        expect.arrayContaining([
+          "authorization",
+          "content-type",
+          "idempotency-key",
+          "if-match",
+          "if-none-match",
+          "last-event-id",
+          "x-request-id"
+        ])
       )
       expect(listOf(answer.headers, "vary")).toContain("origin")
       expect(answer.headers.get("x-request-id")).toBeTruthy()
