@@ -36,9 +36,12 @@ describe("docker-compose.yml", () => {
       read_only: true,
       cap_drop: ["ALL"],
       security_opt: ["no-new-privileges:true"],
-      deploy: { resources: { limits: { memory: expect.stringMatching(/^\d+[MG]$/) } } },
-      pids_limit: expect.any(Number)
+      deploy: { resources: { limits: { memory: expect.stringMatching(/^\d+[MG]$/), pids: expect.any(Number) } } }
     })
+    // Compose takes no file that has both this one and `limits`
+    expect(service.pids_limit).toBeUndefined()
+    // a machine with fewer cores would not start it
+    expect(service.deploy.resources.limits.cpus).toBeUndefined()
     expect(service.privileged).toBeUndefined()
     expect(service.cap_add ?? []).toEqual(name === "proxy" ? ["NET_BIND_SERVICE"] : [])
   })
