@@ -18,7 +18,7 @@ const source = text("docker-compose.yml")
 type Json = any
 const compose: Json = parse(source, { merge: true })
 const services: ReadonlyArray<[string, Json]> = Object.entries<Json>(compose.services)
-const apis = services.filter(([, { build }]) => build !== undefined)
+const apis = services.filter(([, { image }]) => image === "tasks-api")
 const cluster = apis.filter(([, { profiles }]) => profiles?.includes("cluster"))
 
 /** A value as it is where .env does not name its variables; those that have to be there are `required`. */
@@ -56,6 +56,14 @@ describe("docker-compose.yml", () => {
       expect(environment.APP_ENV).toBe("production")
       expect(tmpfs).toEqual([expect.stringMatching(/^\/tmp:size=\d+m$/)])
     }
+  })
+
+  it("builds the image once in each form", () => {
+    const building = services.filter(([, { build }]) => build !== undefined)
+    expect(building.map(([name, { image, profiles }]) => [name, image, profiles])).toEqual([
+      ["api", "tasks-api", undefined],
+      ["api-1", "tasks-api", ["cluster"]]
+    ])
   })
 
   it("has the cluster refuse plain HTTP, and believe the proxies' network and no other", () => {
