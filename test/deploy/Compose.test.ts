@@ -85,6 +85,25 @@ describe("docker-compose.yml", () => {
     expect(source).toContain("room for the proxy and four instances")
   })
 
+  it("names the address that a proxy on the machine has for the single instance", () => {
+    const { environment, networks, ports } = compose.services.api
+    expect(environment.REQUIRE_HTTPS).toBe("${REQUIRE_HTTPS:-false}")
+    expect(environment.TRUSTED_PROXIES).toBeUndefined()
+    expect(ports).toEqual([expect.stringMatching(/^127\.0\.0\.1:/)])
+    // a port is published by a network that is not internal: there is only one
+    expect(networks.filter((name: string) => compose.networks[name]?.internal !== true)).toEqual(["outside"])
+    const [{ subnet }] = compose.networks.outside.ipam.config
+    const [address = "", bits] = withDefaults(subnet).split("/")
+    expect(address).not.toBe(withDefaults(compose.networks.proxies.ipam.config[0].subnet).split("/")[0])
+    // those who are in it at once, and one that `docker compose run` starts
+    const inNetwork = services.filter(([, { networks }]) => networks.includes("outside"))
+    expect(2 ** (32 - Number(bits)) - 3).toBeGreaterThan(inNetwork.length)
+    const first = address.replace(/\d+$/, (last) => String(Number(last) + 1))
+    for (const path of ["docker-compose.yml", "docs/quickstart.md", "docs/operations.md"]) {
+      expect(text(path), path).toContain(`TRUSTED_PROXIES=${first}`)
+    }
+  })
+
   it("leaves PostgreSQL connections: its instances take less than 80 % of the 100 that it has", () => {
     const example = text(".env.example")
     const preset = (name: string) => Number(new RegExp(`^${name}=(\\d+)$`, "m").exec(example)?.[1])
