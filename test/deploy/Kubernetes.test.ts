@@ -96,6 +96,7 @@ describe("deploy/kubernetes.yaml", () => {
   it("leaves a migration half an hour, and a Redis its password", () => {
     const { failureThreshold, periodSeconds } = container.startupProbe
     expect(failureThreshold * periodSeconds).toBeGreaterThanOrEqual(30 * 60)
+    expect(documents.get("Deployment").spec.progressDeadlineSeconds).toBeGreaterThan(failureThreshold * periodSeconds)
     expect(text("deploy/kubernetes.yaml")).toMatch(/REDIS_URL='?rediss?:\/\/:[^@\s]+@/)
   })
 
