@@ -1,4 +1,4 @@
-/** Rows R21, R13 and R33 of the security tests, which are about time. */
+/** What of security is about time: reads beside floods of logins, failed logins, hostile tokens. */
 import { Effect } from "effect"
 import { password } from "../load/Endpoints.ts"
 import type { Loader } from "../load/Loader.ts"
@@ -16,7 +16,7 @@ const concurrentLogins = 200
 const reads: Stream = { endpoints: ["list"], connections: 50, perSecond: 50 }
 const logins: Stream = { endpoints: ["login"], connections: concurrentLogins, takesAnyStatus: true }
 
-/** R21: reads at fixed instants, without and beside floods of logins. */
+/** Reads at fixed instants, without and beside floods of logins. */
 const flood = Effect.fnUntraced(function* (run: Run, loader: Loader, server: Server) {
   const kinds: ReadonlyArray<readonly [string, ReadonlyArray<Stream>]> = [
     ["no logins", [reads]],
@@ -25,7 +25,7 @@ const flood = Effect.fnUntraced(function* (run: Run, loader: Loader, server: Ser
   ]
   const rows: Array<ReadonlyArray<string>> = []
   for (const [kind, streams] of kinds) {
-    yield* progress(`R21: ${kind}`)
+    yield* progress(`reads beside ${kind}`)
     const round = yield* loader.load({
       port: server.port,
       seconds: run.options.seconds,
@@ -51,7 +51,7 @@ const flood = Effect.fnUntraced(function* (run: Run, loader: Loader, server: Ser
     ])
   }
   return [
-    `### R21: ${concurrentLogins} concurrent logins beside 50 reads a second, for ${run.options.seconds} s`,
+    `### ${concurrentLogins} concurrent logins beside 50 reads a second, for ${run.options.seconds} s`,
     "",
     "A page of 20 tasks at fixed instants, its latency counted from there; aimed at: p99 below 100 ms.",
     "",
@@ -83,9 +83,9 @@ export const floodSection = Effect.fnUntraced(function* (
 ) {
   const first = users[0]
   if (first === undefined) return yield* new BenchFailed({ message: "there are no users" })
-  yield* progress("R13: the time of logins that fail")
+  yield* progress("the time of logins that fail")
   const timing = yield* loginTiming(server, users.map(({ loginEmail }) => loginEmail), password)
-  yield* progress("R33: hostile tokens")
+  yield* progress("hostile tokens")
   const tokens = yield* hostileTokens(server)
   yield* progress("the check of access tokens")
   const checks = yield* tokenChecks(run.on(databaseUrl), users)

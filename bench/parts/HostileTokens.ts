@@ -1,4 +1,4 @@
-/** R33: how soon a token that is too long, or has too many parts, is refused. */
+/** How soon a token that is too long, or has too many parts, is refused. */
 import { connect } from "node:net"
 import { performance } from "node:perf_hooks"
 import { Effect } from "effect"
@@ -57,10 +57,10 @@ export const hostileTokens = Effect.fnUntraced(function* (server: Server) {
       for (const [name, token] of tokens) all.push(await row(server, name, token))
       return all
     },
-    catch: (error) => new BenchFailed({ message: `R33: ${String(error)}` })
+    catch: (error) => new BenchFailed({ message: `hostile tokens: ${String(error)}` })
   })
   return [
-    `### R33: hostile tokens, ${times} times each`,
+    `### Hostile tokens, ${times} times each`,
     "",
     "Aimed at: 401 or 431 in less than 20 ms. EPIPE: the connection was closed before all was sent, and the answer lost.",
     "",

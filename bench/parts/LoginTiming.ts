@@ -1,4 +1,4 @@
-/** R13: whether the time of a failed login tells that there is such an account. */
+/** Whether the time of a failed login tells that there is such an account. */
 import { performance } from "node:perf_hooks"
 import { Effect } from "effect"
 import { Connection } from "../load/Connection.ts"
@@ -48,12 +48,12 @@ export const loginTiming = Effect.fnUntraced(function* (
 ) {
   const { unknown, wrong } = yield* Effect.tryPromise({
     try: () => sample(server.port, emails, password),
-    catch: (error) => new BenchFailed({ message: `R13: ${String(error)}` })
+    catch: (error) => new BenchFailed({ message: `the time of failed logins: ${String(error)}` })
   })
   const hash = median(wrong)
   const difference = median(unknown.map((time, index) => time - wrong[index]!))
   return [
-    `### R13: ${pairs} interleaved pairs of an unknown e-mail and a wrong password`,
+    `### ${pairs} interleaved pairs of an unknown e-mail and a wrong password`,
     "",
     "Aimed at: a median difference of at most 5 % of the time of a hash, and an AUC from 0.45 to 0.55.",
     "",
