@@ -4,7 +4,13 @@ import { randomBytes } from "node:crypto"
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-const weakSecrets = ["changethis", "changeme", "secret", "password", "default", "example", "your-secret", "test"]
+/** What secrets are made of that everybody knows: examples of manuals, and defaults of other products. */
+const knownWords = (
+  "changethis changeme change default example development production password passphrase secret super random insecure " +
+  "your please replace string characters letters least bits bytes long with this that must token signing test jwt hmac " +
+  "key app api auth dev prod for the abcdef qwerty xyz be is my at in it to a"
+).split(" ")
+const knownWord = new RegExp(knownWords.join("|"), "g")
 
 /** Why these bytes are no key for HS256 (RFC 7518 3.2 asks for at least 256 bits), or undefined. */
 export const weakness = (secret: string): string | undefined => {
@@ -13,8 +19,7 @@ export const weakness = (secret: string): string | undefined => {
   }
   const letters = secret.toLowerCase().replace(/[^a-z]/g, "")
   const repeated = new Set(secret).size < 8
-  return repeated ||
-      weakSecrets.some((weak) => letters.replaceAll(weak.replace(/[^a-z]/g, ""), "").length === 0 && letters !== "")
+  return repeated || letters !== "" && letters.replace(knownWord, "") === ""
     ? "is easy to guess; `openssl rand -hex 32` makes a good one"
     : undefined
 }

@@ -430,6 +430,9 @@ const weak: ReadonlyArray<readonly [what: string, value: string]> = [
   ["`secret` repeated", "secret".repeat(6)],
   ["`secret` with a number", "secret-secret-secret-secret-secret-2026"],
   ["`password` repeated", "password".repeat(4)],
+  ["an example of a manual", "a-string-secret-at-least-256-bits-long"],
+  ["the default of another product", "your-super-secret-jwt-token-with-at-least-32-characters-long"],
+  ["what is typed in a row", "0123456789abcdef0123456789abcdefXYZ"],
   ["one repeated character", "x".repeat(64)],
   ["two characters in turn", "ab".repeat(32)],
   ["one character of several bytes, repeated", "\u00e9".repeat(32)]
