@@ -3,10 +3,13 @@ import { defineConfig } from "vitest/config"
 
 const url = process.env["TEST_DATABASE_URL"]
 
+/** All files of tests. Projects name theirs: one of the whole would be added to theirs. */
+const include = ["test/**/*.test.ts"]
+
 /** The suite as it runs on one database: a PostgreSQL server, or the embedded one where its URL is empty. */
 const on = (name: string, url: string) => ({
   extends: true as const,
-  test: { name, env: { TEST_DATABASE_URL: url }, exclude: ["test/faults/**"] }
+  test: { name, env: { TEST_DATABASE_URL: url }, include, exclude: ["test/faults/**"] }
 })
 
 /** The faults of test/faults/README.md: those that have tests of their own, and those that are tested elsewhere. */
@@ -32,6 +35,7 @@ const rowSecurity = (url: string) => ({
   test: {
     name: "row-security",
     env: { TEST_DATABASE_URL: url, TEST_ROW_SECURITY: "1" },
+    include,
     exclude: [
       "test/faults/**",
       // their servers are processes of their own, whose statements do not say for whom they are sent
@@ -61,7 +65,6 @@ const projects = url && process.env["TEST_ROW_SECURITY"] === "1" ? [rowSecurity(
 export default defineConfig({
   test: {
     projects,
-    include: ["test/**/*.test.ts"],
     // processes, because native hashing and the embedded database misbehave in worker threads; shared by files,
     // because loading Effect and starting a database costs more than most files' tests
     pool: "forks",
