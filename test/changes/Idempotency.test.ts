@@ -4,6 +4,7 @@ import { Effect, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import process from "node:process"
 import { beforeAll, describe, expect, it } from "vitest"
+import { connectTo, untilLocked } from "../operation/postgres.ts"
 import { head, headerIn, sendBytes } from "../http/exchange.ts"
 import type { Endpoint } from "../support/endpoints.ts"
 import { expectProblem } from "../support/expect.ts"
@@ -537,11 +538,16 @@ describe("R69 at the same time", () => {
 })
 
 describe.skipIf(databaseUrl === undefined)("R69 while another transaction holds the user's sequence", () => {
-  /** Takes the row on a connection of its own, until it is released. */
-  const hold = async ({ id }: Account) => {
+  const superuserUrl = async () => {
     const [database] = await server.sql<{ name: string }>("select current_database() as name")
     const url = new URL(databaseUrl ?? "")
     url.pathname = `/${database?.name}`
+    return url
+  }
+
+  /** Takes the row on a connection of its own, until it is released. */
+  const hold = async ({ id }: Account) => {
+    const url = await superuserUrl()
     const released = Promise.withResolvers<void>()
     const taken = Promise.withResolvers<void>()
     const holding = Effect.gen(function* () {
@@ -560,26 +566,23 @@ describe.skipIf(databaseUrl === undefined)("R69 while another transaction holds 
     }
   }
 
-  it("what comes behind the deletion of its user is of nobody: 401", async () => {
+  it("what comes behind the deletion of its user is of nobody: 401", async ({ onTestFinished }) => {
+    // who sees what everybody waits for
+    const admin = connectTo((await superuserUrl()).href, onTestFinished)
     const account = await server.register()
     const { id } = await create(server, account)
     const token = account.access_token
-    const waiting = (count: number) =>
-      expect.poll(async () =>
-        (await server.sql(
-          "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-        )).length, { timeout: 1_500, interval: 10 }).toBe(count)
     const keyed = (path: string, body: unknown) =>
       server.request("POST", `/api/v1/tasks${path}`, { token, headers: { "idempotency-key": randomUUID() }, body })
     const release = await hold(account)
     const deletion = server.request("DELETE", "/api/v1/auth/me", { token, body: { password: account.password } })
-    await waiting(1)
+    await untilLocked(admin, 1)
     const writes = [
       keyed("/bulk/delete", { ids: [id] }),
       keyed("/bulk/complete", { ids: [id] }),
       keyed("/batch", { mode: "partial", operations: [{ op: "delete", id }] })
     ]
-    await waiting(4)
+    await untilLocked(admin, 4)
     await release()
     expect((await deletion).status).toBe(204)
     for (const answer of await Promise.all(writes)) expectProblem(answer, 401, "token_invalid")
