@@ -8,7 +8,7 @@ const most = 100
 /** Levels below which nothing is looked at: no schema goes as deep, so what is there is one fault with all that it has. */
 const levels = 8
 
-/** A body that is shorter can have no more faults than can be told. */
+/** Characters of a body whose faults cost little, however many they are: there is no need to look at it twice. */
 const short = 4 * 1024
 
 /** The first array or object that has more than any schema takes. Undefined where the text is no JSON, too. */

@@ -137,11 +137,12 @@ const answerInTurn = (server: Server) => {
  * would go past what is done here with others.
  */
 const ignoreUpgradesAndExpectations = (server: Server) => {
-  const on = server.on.bind(server)
-  // deno-lint-ignore no-explicit-any -- as node:http has it
-  server.on = (event: string, listener: (...args: Array<any>) => void) =>
-    event === "upgrade" || event === "checkContinue" ? server : on(event, listener)
-  on("checkExpectation", (request, response) => void server.emit("request", request, response))
+  server.on("newListener", (event, listener) => {
+    if (event !== "upgrade" && event !== "checkContinue") return
+    // before anything is received
+    queueMicrotask(() => server.off(event, listener))
+  })
+  server.on("checkExpectation", (request, response) => void server.emit("request", request, response))
 }
 
 const make = (run: (effect: Effect.Effect<void>) => void) => (): Server => {
