@@ -42,13 +42,15 @@ const daysOf = function* (rule: Rule, start: LocalDate, after: LocalDate, end: L
   const isMonthly = frequency === "DAILY" && (byMonthDay.length > 0 || interval === 1 && byMonth.length > 0)
   const isOfAnyMonth = !isMonthly && (frequency === "DAILY" || frequency === "WEEKLY" && positions.length === 0)
   const begin = Temporal.PlainDate.from(start)
+  // the library begins with the weeks of the year of this day, and so would miss the January days of the last one before
+  const from = byWeekNumber.length === 0 ? start : `${begin.year - 1}-12-31`
   const isOfRule = (day: LocalDate) =>
     isMonthly
       ? begin.until(day).days % interval === 0
       : !isOfAnyMonth || byMonth.length === 0 || byMonth.includes(Number(day.slice(5, 7)))
   const series = new RRuleTemporal({
     wkst: weekStart,
-    dtstart: midnight(start),
+    dtstart: midnight(from),
     until: midnight(end),
     maxIterations: maximumSteps,
     ...(days.length > 0 && { byDay: days.map(({ ordinal = "", weekday }) => `${ordinal}${weekday}`) }),

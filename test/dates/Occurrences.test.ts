@@ -42,7 +42,19 @@ describe("a rule's days", () => {
       "2026-02-28",
       "2027-02-28",
       "2028-02-29"
-    ]]
+    ]],
+    [
+      "the last week of the year, from a January day of it",
+      "FREQ=YEARLY;BYDAY=SA,SU;BYWEEKNO=-1",
+      "2027-01-01",
+      "clamp",
+      [
+        "2027-01-02",
+        "2027-01-03",
+        "2028-01-01",
+        "2028-01-02"
+      ]
+    ]
   ]
   it.each(cases)("%s", (_, rule, start, monthEnd, days) => {
     expect(following(ruleOf(rule), start, monthEnd, days.length)).toEqual(days)
@@ -96,8 +108,22 @@ const maybe = <A>(arbitrary: fc.Arbitrary<A>, weight = 2) =>
 const some = (least: number, most: number) =>
   fc.uniqueArray(fc.integer({ min: least, max: most }).filter((n) => n !== 0), { minLength: 1, maxLength: 3 })
 
+const textOf = (parts: Readonly<Record<string, unknown>>): string =>
+  Object.entries(parts).flatMap(([name, value]) => value === undefined ? [] : [`${name}=${value}`]).join(";")
+
+const weekNumbers = fc.oneof(some(-53, 53), fc.constant([53]), fc.constant([-1]), fc.constant([1]))
+
+/** Rules of weeks of the year, of which few rules are that are drawn from all parts. */
+const textsOfWeeks = fc.record({
+  FREQ: fc.constant("YEARLY"),
+  WKST: maybe(fc.constantFrom(...weekdays)),
+  BYDAY: maybe(fc.uniqueArray(fc.constantFrom(...weekdays), { minLength: 1, maxLength: 3 })),
+  BYMONTH: maybe(fc.constantFrom([1], [12], [1, 12]), 3),
+  BYWEEKNO: weekNumbers
+}).map(textOf)
+
 /** Texts of rules, most of which are supported. */
-const texts = fc.record({
+const textsOfAll = fc.record({
   FREQ: fc.constantFrom("DAILY", "WEEKLY", "MONTHLY", "YEARLY"),
   INTERVAL: maybe(
     fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom(7, 14, 365), fc.integer({ min: 1, max: 400 }))
@@ -116,14 +142,19 @@ const texts = fc.record({
   BYMONTHDAY: maybe(fc.oneof(some(1, 31), some(-31, 31), some(28, 31))),
   BYMONTH: maybe(some(1, 12), 3),
   BYYEARDAY: maybe(some(-366, 366), 8),
-  BYWEEKNO: maybe(fc.oneof(some(-53, 53), fc.constant([53]), fc.constant([1])), 8),
+  BYWEEKNO: maybe(weekNumbers, 8),
   BYSETPOS: maybe(some(-4, 4), 5)
-}).map((parts) =>
-  Object.entries(parts).flatMap(([name, value]) => value === undefined ? [] : [`${name}=${value}`]).join(";")
-)
+}).map(textOf)
 
-const starts = fc.date({ min: new Date("1999-01-01"), max: new Date("2032-12-31"), noInvalidDate: true })
-  .map((date) => date.toISOString().slice(0, 10))
+const texts = fc.oneof({ arbitrary: textsOfAll, weight: 5 }, { arbitrary: textsOfWeeks, weight: 1 })
+
+const starts = fc.oneof(
+  fc.date({ min: new Date("1999-01-01"), max: new Date("2032-12-31"), noInvalidDate: true })
+    .map((date) => date.toISOString().slice(0, 10)),
+  // the days whose week is of another year than they are
+  fc.tuple(fc.integer({ min: 1999, max: 2032 }), fc.constantFrom("12-29", "12-30", "12-31", "01-01", "01-02", "01-03"))
+    .map((parts) => parts.join("-"))
+)
 
 it("are those of a slow reference, for any rule", () => {
   let compared = 0
