@@ -8,6 +8,7 @@ import { transaction } from "../database/Transaction.ts"
 import type { ExternalToken } from "../domain/Identity.ts"
 import { UserId } from "../domain/User.ts"
 import { hashUuid, identityHash } from "./IdentityHashes.ts"
+import { leeway } from "./Issuers.ts"
 
 /** The user was deleted, and tokens from before that are still good elsewhere. */
 class Forgotten extends Data.TaggedError("Forgotten") {}
@@ -65,7 +66,9 @@ export class IdentitiesRepo extends Context.Service<IdentitiesRepo, {
             const hash = identityHash(token)
             const forgotten = yield* sql`
             select 1 from revoked_tokens
-            where user_id = ${hashUuid(hash)} and token_hash = ${hash} and expires_at > now()`
+            where user_id = ${hashUuid(hash)} and token_hash = ${hash} and expires_at > now()
+              and (issued_until is null or to_timestamp(${token.issuedAt ?? null}::float8)
+                <= issued_until + ${`${leeway} seconds`}::interval) is not false`
             if (found === undefined || forgotten.length > 0) return yield* new Forgotten()
             return { userId: toUserId(found.user_id), isNew: made.length > 0 }
           })).pipe(Effect.catch(() => Effect.undefined)),

@@ -23,7 +23,7 @@ export interface Verifier<Token> {
 }
 
 /** Seconds: clocks of others may be worse than our own. */
-const leeway = 30
+export const leeway = 30
 
 /** What PostgreSQL and an index can hold, and no OpenID provider exceeds (OpenID Connect Core 2). */
 const subject = text().check(Schema.isMinLength(1), Schema.isMaxLength(255))

@@ -53,6 +53,9 @@ export interface NewUser {
   readonly passwordHash: PasswordHash
 }
 
+/** How long a token of another issuer may be good that was issued before its user was deleted, and was never seen here. */
+const longestToken = "30 days"
+
 export class UsersRepo extends Context.Service<UsersRepo, {
   readonly insert: (user: NewUser) => Effect.Effect<User, EmailTaken | UsernameTaken>
   readonly get: (id: UserId) => Effect.Effect<User | undefined>
@@ -66,8 +69,8 @@ export class UsersRepo extends Context.Service<UsersRepo, {
   readonly update: (id: UserId, patch: UserPatch) => Effect.Effect<User | undefined, UsernameTaken>
   /**
    * Deletes the account with everything that belongs to it. Of a user of another issuer, the hash of who it was stays
-   * for as long as tokens from before may be good, so that none of them makes the account again. False, and nothing is
-   * done, where the password's hash is no longer the one that was read.
+   * for as long as tokens from before may be good, so that none of them makes the account again; one that was issued
+   * later does. False, and nothing is done, where the password's hash is no longer the one that was read.
    */
   readonly remove: (
     id: UserId,
@@ -144,13 +147,12 @@ export class UsersRepo extends Context.Service<UsersRepo, {
             if (token !== undefined) {
               const hash = identityHash(token)
               yield* sql`
-              insert into revoked_tokens (user_id, token_hash, expires_at)
-              select ${
-                hashUuid(hash)
-              }::uuid, ${hash}, greatest(to_timestamp(${token.expiresAt}::float8), max(expires_at))
-              from revoked_tokens where user_id = ${id}
+              insert into revoked_tokens (user_id, token_hash, expires_at, issued_until)
+              values (${hashUuid(hash)}, ${hash}, greatest(to_timestamp(${token.expiresAt}::float8),
+                clock_timestamp() + ${longestToken}::interval), clock_timestamp())
               on conflict (user_id, token_hash) do update
-              set expires_at = greatest(revoked_tokens.expires_at, excluded.expires_at)`
+              set expires_at = greatest(revoked_tokens.expires_at, excluded.expires_at),
+                issued_until = excluded.issued_until`
             }
             yield* sql`delete from revoked_tokens where user_id = ${id}`
             const removed = yield* sql`

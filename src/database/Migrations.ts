@@ -7,6 +7,7 @@ import indexPurges from "../../migrations/0003_index_purges.ts"
 import indexSessions from "../../migrations/0004_index_sessions.ts"
 import findTasks from "../../migrations/0005_find_tasks.ts"
 import dates from "../../migrations/0006_dates.ts"
+import dateDeletions from "../../migrations/0007_date_deletions.ts"
 import { Settings } from "../Settings.ts"
 import { directly, isPooled } from "./Database.ts"
 import { ofVariable } from "./Failures.ts"
@@ -17,7 +18,8 @@ const loader = Migrator.fromRecord({
   "0003_index_purges": indexPurges,
   "0004_index_sessions": indexSessions,
   "0005_find_tasks": findTasks,
-  "0006_dates": dates
+  "0006_dates": dates,
+  "0007_date_deletions": dateDeletions
 })
 
 /** Any number that is this application's own. */

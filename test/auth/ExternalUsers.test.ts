@@ -365,7 +365,8 @@ describe.each(bases)("R73 DELETE %s/me of a token's user", (base) => {
     const sub = randomUUID()
     const [token, before, ended] = [
       await issuer.token({ sub }),
-      await issuer.token({ sub, iat: seconds() - 1_000, exp: seconds() + 800 }),
+      // longer than that by which the account is deleted
+      await issuer.token({ sub, iat: seconds() - 1_000, exp: seconds() + 86_400 }),
       await issuer.token({ sub, jti: "ended" })
     ]
     const id = await idOf(token)
@@ -380,18 +381,26 @@ describe.each(bases)("R73 DELETE %s/me of a token's user", (base) => {
       expectRefused(await one.request("GET", `/api/${sub}/tasks`, { token: each }), "token_invalid")
       expectRefused(await logout(each), "token_invalid")
     }
+    // the token by which the account was deleted is long over: as of 29 days ago
+    await one.sql(
+      `update revoked_tokens set expires_at = expires_at - interval '29 days', issued_until = issued_until - interval '500 seconds'`
+    )
+    for (const server of [one, other]) expectRefused(await me(server, before), "token_invalid")
     expect(await count(sub)).toBe(0)
     expect(await rows(id)).toBe(0)
   })
 
-  it("does not stop the same sub of another issuer, nor the same user for ever", async () => {
+  it("does not stop the same sub of another issuer, nor a later login of the same user", async () => {
     const sub = randomUUID()
     const token = await issuer.token({ sub })
+    const timeless = await issuer.token({ sub, iat: undefined })
     const id = await idOf(token)
     having(204, await erase(token, {}))
     await idOf(await second.token({ sub }))
+    // the clocks of two servers may differ by so much
     await invalid(await issuer.token({ sub, jti: "new" }))
-    await one.sql("update revoked_tokens set expires_at = now() - interval '1 second'")
+    await one.sql("update revoked_tokens set issued_until = issued_until - interval '40 seconds'")
+    await invalid(timeless)
     expect(await idOf(await issuer.token({ sub, jti: "new" }))).not.toBe(id)
   })
 
