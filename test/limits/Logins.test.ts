@@ -200,6 +200,18 @@ describe("R17 attempts", () => {
     // but not before the route
     expect((await send(server, "PUT", "/api/v1/auth/login", { headers: json })).status).toBe(405)
   })
+
+  it("are counted together with grants of passwords of OAuth 2", { timeout: 60_000 }, async () => {
+    const address = newAddress()
+    const grant = () =>
+      send(server, "POST", "/api/v1/auth/token", {
+        headers: { "x-forwarded-for": address, "content-type": "application/x-www-form-urlencoded" },
+        body: `grant_type=password&username=${encodeURIComponent(newEmail())}&password=x`
+      })
+    for (const { json, status } of await times(100, grant)) expect([status, json.error]).toEqual([400, "invalid_grant"])
+    expectLimited(await grant(), "login_attempts", 100, 900)
+    expectLimited(await logIn(server, address, wrong(newEmail())), "login_attempts", 100, 900)
+  })
 })
 
 describe("R18 a login whose client resets the connection", () => {

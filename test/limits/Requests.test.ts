@@ -186,4 +186,30 @@ describe("requests with a token", () => {
   })
 })
 
+describe("requests for many tasks", () => {
+  it("are limited to 60 for a user, as requests besides", async () => {
+    const user = await newAccount()
+    const ask = (index: number) =>
+      server.request(
+        "POST",
+        `/api/v1/tasks/${["bulk/complete", "bulk/delete", "batch"][index % 3]}`,
+        {
+          token: user.access_token,
+          headers: { "x-forwarded-for": newAddress() },
+          body: index % 3 === 2
+            ? { mode: "partial", operations: [{ op: "delete", id: newId() }] }
+            : { ids: [newId()] }
+        }
+      )
+    // one comes back each second
+    const answers = await Promise.all(Array.from({ length: 75 }, (_, index) => ask(index)))
+    const accepted = answers.filter(({ status }) => status === 200).length
+    expect(accepted).toBeGreaterThanOrEqual(60)
+    expect(accepted).toBeLessThan(75)
+    for (const answer of answers) if (answer.status !== 200) expectLimited(answer, "bulk", 60, 60)
+    // every other request goes on
+    having(200, await me(server, user.access_token))
+  })
+})
+
 const status429 = ({ status }: { readonly status: number }) => status === 429

@@ -26,6 +26,19 @@ beforeAll(async () => {
   }, atTheEnd)
 }, patience)
 
+it("R66 has no metrics without a token of their own", async () => {
+  const open = await start({
+    ...await emptyPlace(atTheEnd),
+    APP_ENV: "production",
+    JWT_SECRET: randomBytes(32).toString("hex"),
+    REQUIRE_HTTPS: "false"
+  }, atTheEnd)
+  for (const token of [undefined, "", "undefined", "scraper"]) {
+    const answer = await open.request("GET", "/metrics", { ...(token !== undefined && { token }) })
+    expectProblem(answer, 404, "not_found")
+  }
+}, patience)
+
 interface Sent {
   readonly method?: string
   readonly headers?: Record<string, string | ReadonlyArray<string>>
