@@ -196,9 +196,7 @@ describe("requests for many tasks", () => {
         {
           token: user.access_token,
           headers: { "x-forwarded-for": newAddress() },
-          body: index % 3 === 2
-            ? { mode: "partial", operations: [{ op: "delete", id: newId() }] }
-            : { ids: [newId()] }
+          body: index % 3 === 2 ? { mode: "partial", operations: [{ op: "delete", id: newId() }] } : { ids: [newId()] }
         }
       )
     // one comes back each second
