@@ -1,6 +1,6 @@
 /** The middleware that api/OAuth.ts declares. */
 import { Effect, Layer, type Types } from "effect"
-import { HttpServerRequest, UrlParams } from "effect/http"
+import { HttpServerRequest, HttpServerResponse, UrlParams } from "effect/http"
 import { HttpApiError } from "effect/http-api"
 import { grantTypes, invalidRequest, type OAuthError, OAuthFaults, unsupportedGrantType } from "../api/OAuth.ts"
 import { MalformedBody } from "../api/Problems.ts"
@@ -16,7 +16,8 @@ const hasOtherGrant = (members: UrlParams.UrlParams): boolean => {
 export const layer = Layer.succeed(
   OAuthFaults,
   (httpEffect) =>
-    Effect.catch(httpEffect, (error): Effect.Effect<
+    // RFC 6749 5.1
+    Effect.catch(Effect.map(httpEffect, HttpServerResponse.setHeader("pragma", "no-cache")), (error): Effect.Effect<
       never,
       OAuthError | Types.unhandled,
       HttpServerRequest.HttpServerRequest

@@ -43,6 +43,7 @@ describe.each(bases)("POST %s/token", (base) => {
       const answer = having(200, await token(base, passwordOf(name)))
       expect(answer.headers.get("content-type")).toBe("application/json")
       expect(answer.headers.get("cache-control")).toBe("no-store")
+      expect(answer.headers.get("pragma")).toBe("no-cache")
       expect(answer.json).toEqual({
         access_token: expect.any(String),
         refresh_token: expect.any(String),
