@@ -191,7 +191,8 @@ export const problemCatalog = {
   validation_failed: {
     status: 422,
     title: "The request is not valid",
-    meaning: "The request could be read, but some of its values are not allowed. `errors` has one entry for each.",
+    meaning:
+      "The request could be read, but some of its values are not allowed. `errors` has an entry for each, up to 100.",
     remedy:
       "Correct what each entry of `errors` points at: a JSON Pointer into the body, or ?name for a query parameter."
   },

@@ -61,7 +61,7 @@ const catalog = {
   validation_failed: [
     422,
     "The request is not valid",
-    "The request could be read, but some of its values are not allowed. `errors` has one entry for each."
+    "The request could be read, but some of its values are not allowed. `errors` has an entry for each, up to 100."
   ],
   internal: [
     500,
