@@ -115,23 +115,23 @@ const LogoutScope = Schema.Literals(["local", "others", "global"]).annotate({
 
 const authBody = 16 * 1024
 
+const registration = <const Name extends string, const Path extends `/${string}`>(
+  name: Name,
+  path: Path,
+  summary: string
+) =>
+  HttpApiEndpoint.post(name, path, {
+    query: NoQuery,
+    payload: Registration,
+    success: Registered.pipe(HttpApiSchema.status(201)),
+    error: [EmailTaken, UsernameTaken, PasswordCompromised]
+  }).middleware(RequestBody).middleware(NetworkLimit).middleware(LocalAccounts).annotate(NetworkPolicy, "register")
+    .annotate(BodyLimit, authBody)
+    .annotateMerge(OpenApi.annotations({ summary }))
+
 const endpoints = {
-  register: HttpApiEndpoint.post("register", "/register", {
-    query: NoQuery,
-    payload: Registration,
-    success: Registered.pipe(HttpApiSchema.status(201)),
-    error: [EmailTaken, UsernameTaken, PasswordCompromised]
-  }).middleware(RequestBody).middleware(NetworkLimit).middleware(LocalAccounts).annotate(NetworkPolicy, "register")
-    .annotate(BodyLimit, authBody)
-    .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in" })),
-  signup: HttpApiEndpoint.post("signup", "/signup", {
-    query: NoQuery,
-    payload: Registration,
-    success: Registered.pipe(HttpApiSchema.status(201)),
-    error: [EmailTaken, UsernameTaken, PasswordCompromised]
-  }).middleware(RequestBody).middleware(NetworkLimit).middleware(LocalAccounts).annotate(NetworkPolicy, "register")
-    .annotate(BodyLimit, authBody)
-    .annotateMerge(OpenApi.annotations({ summary: "Create an account and log in; the same as register" })),
+  register: registration("register", "/register", "Create an account and log in"),
+  signup: registration("signup", "/signup", "Create an account and log in; the same as register"),
   login: HttpApiEndpoint.post("login", "/login", {
     query: NoQuery,
     payload: Credentials,
