@@ -2,6 +2,7 @@
 import { Context, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { EmailTaken, UsernameTaken } from "../api/Problems.ts"
+import { lockWrites } from "../changes/WriteLock.ts"
 import { WakeUps } from "../changes/WakeUps.ts"
 import { orConflict } from "../database/Failures.ts"
 import { transaction } from "../database/Transaction.ts"
@@ -142,8 +143,7 @@ export class UsersRepo extends Context.Service<UsersRepo, {
           ),
         remove: (id, from, token) =>
           transaction(sql)(Effect.gen(function* () {
-            // writers take the sequence row before anything else: so does this, or the two could wait for each other
-            yield* sql`select 1 from user_sequences where user_id = ${id} for update`
+            yield* lockWrites(sql, id)
             if (token !== undefined) {
               const hash = identityHash(token)
               yield* sql`

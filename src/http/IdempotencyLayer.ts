@@ -6,6 +6,7 @@ import { SqlClient } from "effect/sql"
 import { CurrentUser } from "../api/Authorization.ts"
 import { IdempotencyKey, Idempotent, Replay } from "../api/Idempotency.ts"
 import { IdempotencyInFlight, IdempotencyKeyReused, TokenInvalid } from "../api/Problems.ts"
+import { lockWrites } from "../changes/WriteLock.ts"
 import { classify } from "../database/Failures.ts"
 import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
@@ -49,16 +50,15 @@ export const layer = Layer.effect(
     const wait = Effect.fnUntraced(
       function* (userId: UserId) {
         yield* limitStatements("2s")
-        const locked = yield* sql`select 1 from user_sequences where user_id = ${userId} for update`
+        const isLocked = yield* lockWrites(sql, userId)
         yield* limitStatements("5s")
-        return locked.length > 0
+        return isLocked
       },
       Effect.catch((error): Effect.Effect<never, IdempotencyInFlight> =>
         classify(error) === "busy" ? Effect.fail(new IdempotencyInFlight()) : Effect.die(error)
       )
     )
 
-    // a statement of its own: one that waited still sees what was there before the wait
     const find = (userId: UserId, key: string) =>
       sql<StoredAnswer>`
       select request_hash, status, headers, body from idempotency_keys

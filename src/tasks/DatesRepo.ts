@@ -4,6 +4,7 @@ import { SqlClient, type Statement } from "effect/sql"
 import { rfc3339 } from "../dates/LocalTimes.ts"
 import { dueAtOf, reminderTimes, type TaskDates } from "../dates/TaskDates.ts"
 import type { Occurrences } from "../api/TaskDates.ts"
+import { lockWrites } from "../changes/WriteLock.ts"
 import { Reads } from "../database/Reads.ts"
 import type { LocalDate } from "../domain/Due.ts"
 import type { Recurrence } from "../domain/Recurrence.ts"
@@ -180,12 +181,8 @@ export class DatesRepo extends Context.Service<DatesRepo, {
 
       return DatesRepo.of({
         lock: Effect.fnUntraced(function* (userId, whenTaken = "wait") {
-          const skip = sql.literal(whenTaken === "skip" ? " skip locked" : "")
-          const locked = yield* Effect.orDie(
-            sql`select 1 from user_sequences where user_id = ${userId} for update${skip}`
-          )
-          // a statement of its own: one that waited still sees what was there before the wait
-          return locked.length === 0 ? undefined : yield* moment(sql, userId)
+          const isLocked = yield* Effect.orDie(lockWrites(sql, userId, whenTaken))
+          return isLocked ? yield* moment(sql, userId) : undefined
         }),
         moment: (userId) => moment(reads, userId),
         find: (userId, ids, which) =>

@@ -1,6 +1,7 @@
 /** Takes away what has had its time. Any number of instances may do so at once. */
 import { Context, Effect, Layer } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
+import { lockWrites } from "../changes/WriteLock.ts"
 import { transaction } from "../database/Transaction.ts"
 import type { UserId } from "../domain/User.ts"
 import { keyLifetime } from "../http/IdempotencyLayer.ts"
@@ -63,9 +64,7 @@ export class Purge extends Context.Service<Purge, {
           where deleted_at < now() - ${tombstoneLifetime}::interval limit ${usersAtOnce}`),
         (userId) =>
           transaction(sql)(Effect.gen(function* () {
-            const sequence = yield* sql`
-              select 1 from user_sequences where user_id = ${userId} for update skip locked`
-            if (sequence.length === 0) return 0
+            if (!(yield* lockWrites(sql, userId, "skip"))) return 0
             const gone = yield* sql<{ readonly version: number }>`
               delete from tasks where user_id = ${userId} and id in (
                 select id from tasks where user_id = ${userId}
