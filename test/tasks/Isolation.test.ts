@@ -1,4 +1,6 @@
-import { beforeAll, describe, expect, it } from "vitest"
+import { randomUUID } from "node:crypto"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { startIssuer, trusting } from "../auth/issuer.ts"
 import { expectProblem } from "../support/expect.ts"
 import { type Account, useServer } from "../support/TestServer.ts"
 import {
@@ -16,20 +18,40 @@ import {
   visible
 } from "./families.ts"
 
-const server = useServer()
+type User = Pick<Account, "id" | "access_token">
+
+const ends: Array<() => unknown> = []
+afterAll(async () => {
+  for (const end of ends.reverse()) await end()
+})
+const issuer = await startIssuer((end) => void ends.push(end))
+issuer.publish(issuer.key)
+const server = useServer({ TRUSTED_ISSUERS: JSON.stringify([trusting(issuer)]) })
 let owner: Account
 let stranger: Account
+/** A user of another issuer, and what that issuer has for it besides. */
+let guest: User & { readonly expired: string; readonly revoked: string }
 let revoked: string
-/** A's tasks: one alive, one completed, one deleted. */
-const ids: Array<string> = []
+/** Whose tasks are asked for: one alive, one completed, one deleted, of each. */
+const ids = new Map<User, ReadonlyArray<string>>()
+const idsOf = (user: User) => ids.get(user) ?? []
 
 beforeAll(async () => {
   owner = await server.register()
   stranger = await server.register()
-  const [open, done, gone] = [await create(server, owner), await create(server, owner), await create(server, owner)]
-  await patch(server, owner, done.id, { completed: true })
-  await remove(server, owner, gone.id)
-  ids.push(open.id, done.id, gone.id)
+  const sub = randomUUID()
+  const [access_token, ended_token] = [await issuer.token({ sub }), await issuer.token({ sub, jti: "ended" })]
+  const { json: user } = having(200, await server.request("GET", "/api/v1/auth/me", { token: access_token }))
+  having(204, await server.request("POST", "/api/v1/auth/logout", { token: ended_token }))
+  const now = Math.floor(Date.now() / 1000)
+  const expired = await issuer.token({ sub, iat: now - 1_000, exp: now - 100 })
+  guest = { id: user.id, access_token, expired, revoked: ended_token }
+  for (const user of [owner, guest]) {
+    const [open, done, gone] = [await create(server, user), await create(server, user), await create(server, user)]
+    await patch(server, user, done.id, { completed: true })
+    await remove(server, user, gone.id)
+    ids.set(user, [open.id, done.id, gone.id])
+  }
   await create(server, stranger)
   const ended = await server.register()
   having(204, await server.request("POST", "/api/v1/auth/logout", { token: ended.access_token }))
@@ -75,18 +97,25 @@ const on = (route: (typeof routes)[number], base: string, id: string, token?: st
     headers: { ...route.headers }
   })
 
+/** Whose tasks somebody else asks for. */
+const pairs = [
+  { name: "a user, by a user", of: () => owner, by: () => stranger },
+  { name: "a user, by one of another issuer", of: () => owner, by: () => guest },
+  { name: "one of another issuer, by a user", of: () => guest, by: () => stranger }
+] as const
+
 describe.each(matrix)("$route.name under $name", ({ family, route }) => {
-  it("R50 answers 404 to another user's task, byte-equal to an id that does not exist", async () => {
-    const before = await checksum(server, owner, stranger)
-    const base = family.tasks(stranger)
-    const random = await on(route, base, newId(), stranger.access_token)
+  it.each(pairs)("R50 answers 404 to a task of $name, byte-equal to an id that does not exist", async ({ by, of }) => {
+    const [caller, before] = [by(), await checksum(server, owner, stranger, guest)]
+    const base = family.tasks(caller)
+    const random = await on(route, base, newId(), caller.access_token)
     if (route.method === "HEAD") expect(random.status).toBe(404)
     else expectProblem(random, 404, "not_found")
-    expect(ids).toHaveLength(3)
-    for (const id of ids) {
-      expect(visible(await on(route, base, id, stranger.access_token))).toEqual(visible(random))
+    expect(idsOf(of())).toHaveLength(3)
+    for (const id of idsOf(of())) {
+      expect(visible(await on(route, base, id, caller.access_token))).toEqual(visible(random))
     }
-    expect(await checksum(server, owner, stranger)).toEqual(before)
+    expect(await checksum(server, owner, stranger, guest)).toEqual(before)
   })
 
   it("R50 answers 422 to a malformed id, the same to every user", async () => {
@@ -94,7 +123,9 @@ describe.each(matrix)("$route.name under $name", ({ family, route }) => {
       const mine = await on(route, family.tasks(owner), id, owner.access_token)
       if (route.method === "HEAD") expect(mine.status).toBe(422)
       else expectProblem(mine, 422, "validation_failed")
-      expect(visible(await on(route, family.tasks(stranger), id, stranger.access_token))).toEqual(visible(mine))
+      for (const user of [stranger, guest]) {
+        expect(visible(await on(route, family.tasks(user), id, user.access_token))).toEqual(visible(mine))
+      }
     }
   })
 
@@ -104,11 +135,14 @@ describe.each(matrix)("$route.name under $name", ({ family, route }) => {
       ["token_invalid", forged(owner.access_token)],
       ["token_invalid", owner.refresh_token],
       ["token_expired", expired(server, owner.access_token)],
-      ["session_revoked", revoked]
+      ["session_revoked", revoked],
+      ["token_invalid", forged(guest.access_token)],
+      ["token_expired", guest.expired],
+      ["session_revoked", guest.revoked]
     ] as const
     for (const [code, token] of tokens) {
       const answers = []
-      for (const id of [ids[0] ?? "", newId(), "not-a-uuid"]) {
+      for (const id of [idsOf(owner)[0] ?? "", newId(), "not-a-uuid"]) {
         const answer = await on(route, family.tasks(owner), id, token)
         if (route.method === "HEAD") expect(answer.status).toBe(401)
         else expectProblem(answer, 401, code)
@@ -124,17 +158,17 @@ describe.each(matrix)("$route.name under $name", ({ family, route }) => {
 })
 
 describe.each(routes)("$name below another user's path", (route) => {
-  it("R50 answers 403, byte-equal for that user's task, one's own, a random and a malformed id", async () => {
-    const before = await checksum(server, owner, stranger)
-    const own = (await listAll(server, stranger))[0]?.id ?? ""
-    const base = userScoped.tasks(owner)
-    const random = await on(route, base, newId(), stranger.access_token)
+  it.each(pairs)("R50 answers 403 below that of $name, byte-equal for every id", async ({ by, of }) => {
+    const [caller, before] = [by(), await checksum(server, owner, stranger, guest)]
+    const own = (await listAll(server, caller))[0]?.id ?? ""
+    const base = userScoped.tasks(of())
+    const random = await on(route, base, newId(), caller.access_token)
     if (route.method === "HEAD") expect(random.status).toBe(403)
     else expectProblem(random, 403, "forbidden")
-    for (const id of [...ids, own, "not-a-uuid"]) {
-      expect(visible(await on(route, base, id, stranger.access_token))).toEqual(visible(random))
+    for (const id of [...idsOf(of()), own, "not-a-uuid"]) {
+      expect(visible(await on(route, base, id, caller.access_token))).toEqual(visible(random))
     }
-    expect(await checksum(server, owner, stranger)).toEqual(before)
+    expect(await checksum(server, owner, stranger, guest)).toEqual(before)
   })
 })
 
@@ -145,7 +179,9 @@ describe("one's own deleted task", () => {
       for (const { tasks } of families) {
         const random = await on(route, tasks(owner), newId(), owner.access_token)
         expect(random.status).toBe(404)
-        expect(visible(await on(route, tasks(owner), ids[2] ?? "", owner.access_token))).toEqual(visible(random))
+        expect(visible(await on(route, tasks(owner), idsOf(owner)[2] ?? "", owner.access_token))).toEqual(
+          visible(random)
+        )
       }
     }
   )

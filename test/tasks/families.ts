@@ -93,10 +93,13 @@ export const patiently = async (send: () => Promise<Answer>): Promise<Answer> =>
   }
 }
 
+/** Who asks: an account, or a user of another issuer. */
+export type Caller = Pick<Account, "access_token">
+
 /** Creates so many tasks of this account at once. */
 export const createMany = (
   server: TestServer,
-  account: Account,
+  account: Caller,
   count: number,
   taskOf: (index: number) => Record<string, unknown> = () => ({ title: "Buy milk" })
 ): Promise<ReadonlyArray<TaskAnswer>> =>
@@ -108,7 +111,7 @@ export const createMany = (
 /** Creates a task of this account and returns it. */
 export const create = async (
   server: TestServer,
-  account: Account,
+  account: Caller,
   task: Record<string, unknown> = { title: "Buy milk" }
 ): Promise<TaskAnswer> => {
   const answer = await server.request("POST", "/api/v1/tasks", { token: account.access_token, body: task })
@@ -116,25 +119,25 @@ export const create = async (
 }
 
 /** Reads a task of this account. */
-export const read = async (server: TestServer, account: Account, id: string): Promise<TaskAnswer> =>
+export const read = async (server: TestServer, account: Caller, id: string): Promise<TaskAnswer> =>
   having(200, await server.request("GET", `/api/v1/tasks/${id}`, { token: account.access_token })).json
 
 /** Changes a task of this account by a merge patch and returns it. */
 export const patch = async (
   server: TestServer,
-  account: Account,
+  account: Caller,
   id: string,
   body: Record<string, unknown>
 ): Promise<TaskAnswer> =>
   having(200, await server.request("PATCH", `/api/v1/tasks/${id}`, { token: account.access_token, body })).json
 
 /** Deletes a task of this account. */
-export const remove = async (server: TestServer, account: Account, id: string): Promise<void> => {
+export const remove = async (server: TestServer, account: Caller, id: string): Promise<void> => {
   having(200, await server.request("DELETE", `/api/v1/tasks/${id}`, { token: account.access_token }))
 }
 
 /** Every live task of this account, by walking all pages. */
-export const listAll = async (server: TestServer, account: Account, query = "?limit=100") => {
+export const listAll = async (server: TestServer, account: Caller, query = "?limit=100") => {
   const all: Array<TaskAnswer> = []
   let path: string | undefined = `/api/v1/tasks${query}`
   while (path !== undefined) {
