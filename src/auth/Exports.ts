@@ -9,7 +9,7 @@ import { SqlClient, type Statement } from "effect/sql"
 import type { CurrentUser } from "../api/Authorization.ts"
 import { Overloaded, TokenInvalid } from "../api/Problems.ts"
 import { codesOf } from "../database/Failures.ts"
-import { transaction } from "../database/Transaction.ts"
+import { snapshot } from "../database/Transaction.ts"
 import { StoredTask } from "../domain/Export.ts"
 import type { UserId } from "../domain/User.ts"
 import { changedColumns, type ChangedRow, toChangedTask } from "../tasks/TaskRow.ts"
@@ -132,7 +132,6 @@ export class Exports extends Context.Service<Exports, {
         where user_id = ${id} and octet_length(body) ${than} ${shortAnswer} order by key`
 
       const write = Effect.fnUntraced(function* (file: FileHandle, id: UserId) {
-        yield* sql`set transaction isolation level repeatable read, read only`
         const user = yield* users.get(id)
         const [row] = yield* sql<{
           readonly now: Date
@@ -192,7 +191,7 @@ export class Exports extends Context.Service<Exports, {
         make: Effect.fn("Exports.make")(function* ({ id, sessionId }) {
           yield* admission(id)
           const file = yield* temporaryFile
-          const exportedAt = yield* Effect.scoped(Effect.andThen(turn, transaction(sql)(write(file, id))))
+          const exportedAt = yield* Effect.scoped(Effect.andThen(turn, snapshot(sql)(write(file, id))))
           const { size } = yield* onFile(() => file.stat())
           yield* securityEvent("exported", id, sessionId)
           return { exportedAt, size, content: file.createReadStream({ start: 0, autoClose: false }) }

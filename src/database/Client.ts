@@ -136,7 +136,7 @@ class Session implements SqlConnection.Connection {
   /** What begins and ends a transaction is sent by this, too. */
   executeRaw(sql: string, params: ReadonlyArray<unknown>) {
     const sent = this.watched(this.connection.query(sql, params))
-    return this.onBegin !== undefined && sql === "BEGIN"
+    return this.onBegin !== undefined && sql.startsWith("BEGIN")
       ? Effect.tap(sent, this.watched(this.connection.query(this.onBegin)))
       : sent
   }

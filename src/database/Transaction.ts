@@ -1,5 +1,5 @@
 /** Transactions whose every step is bounded. */
-import { Effect, Option } from "effect"
+import { Context, Effect, Option } from "effect"
 import { SqlClient, type SqlConnection, SqlError } from "effect/sql"
 
 /** How long the database may take to begin or end a transaction. */
@@ -9,7 +9,10 @@ const patience = "5 seconds"
  * What begins and ends a transaction. The client lets nothing interrupt it, so a database that does not answer would
  * hold its connection for as long as the network takes to notice; giving up makes the driver close it.
  */
-const control = (connection: SqlConnection.Connection, statement: "BEGIN" | "COMMIT" | "ROLLBACK") =>
+const control = (
+  connection: SqlConnection.Connection,
+  statement: "BEGIN" | "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" | "COMMIT" | "ROLLBACK"
+) =>
   Effect.timeoutOrElse(Effect.interruptible(connection.executeRaw(statement, [])), {
     duration: patience,
     orElse: () =>
@@ -23,6 +26,11 @@ const control = (connection: SqlConnection.Connection, statement: "BEGIN" | "COM
       )
   })
 
+/** Whether a transaction that begins now sees one moment, whatever others commit meanwhile, and writes nothing. */
+const IsSnapshot = Context.Reference<boolean>("tasks-api/database/Transaction/IsSnapshot", {
+  defaultValue: () => false
+})
+
 const notNested = () => Effect.die(new Error("transactions are not nested"))
 
 /** How a client runs its transactions: what fails rolls back. */
@@ -31,7 +39,12 @@ export const transactions = (sql: Pick<SqlClient.SqlClient, "reserve" | "transac
     transactionService: sql.transactionService,
     spanAttributes: [],
     acquireConnection: (restore) => restore(sql.reserve),
-    begin: (connection) => Effect.asVoid(control(connection, "BEGIN")),
+    begin: (connection) =>
+      Effect.flatMap(
+        IsSnapshot,
+        (isSnapshot) =>
+          Effect.asVoid(control(connection, isSnapshot ? "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY" : "BEGIN"))
+      ),
     commit: (connection) =>
       Effect.flatMap(control(connection, "COMMIT"), (result) =>
         // what the database answers where a statement has failed and nobody minded
@@ -52,3 +65,7 @@ export const transaction = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effec
     Effect.serviceOption(sql.transactionService),
     (outer) => Option.isSome(outer) ? effect : sql.withTransaction(effect)
   ).pipe(Effect.catchIf(SqlError.isSqlError, (error) => Effect.die(error)))
+
+/** Reads by several statements at one moment, in a transaction of its own. */
+export const snapshot = (sql: SqlClient.SqlClient) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.provideService(transaction(sql)(effect), IsSnapshot, true)

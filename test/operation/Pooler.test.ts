@@ -5,7 +5,7 @@ import { SqlClient } from "effect/sql"
 import { beforeAll, describe, expect, it } from "vitest"
 import * as Database from "../../src/database/Database.ts"
 import { classify } from "../../src/database/Failures.ts"
-import { transaction } from "../../src/database/Transaction.ts"
+import { snapshot, transaction } from "../../src/database/Transaction.ts"
 import { read, Settings } from "../../src/Settings.ts"
 import { having, newId, patiently } from "../tasks/families.ts"
 import { connectTo, emptyDatabase, type TestDatabase, testDatabaseUrl } from "./postgres.ts"
@@ -121,6 +121,8 @@ describe.skipIf(testDatabaseUrl === undefined || !hasBouncer)("behind PgBouncer 
       expect(having(200, await here.request("GET", "/api/v1/tasks/stats", { token })).json.total).toBe(3)
       await hear(ids[1]!)
       stop.abort()
+      const exported = having(200, await here.request("GET", "/api/v1/auth/export", { token })).json
+      expect(exported.tasks.map(({ id }: { id: string }) => id).sort()).toEqual([created.id, ...ids].sort())
 
       // one constraint's violation, which is no failure of the statement's transaction
       having(
@@ -231,6 +233,7 @@ describe.skipIf(testDatabaseUrl === undefined || !hasBouncer)("behind PgBouncer 
       }
       expect(await run(all)).toEqual(expected)
       expect(await run((sql) => transaction(sql)(all(sql)))).toEqual(expected)
+      expect(await run((sql) => snapshot(sql)(all(sql)))).toEqual(expected)
     })
 
     it("of more than 5 seconds ends", async ({ onTestFinished }) => {
