@@ -35,14 +35,25 @@ export class IdentitiesRepo extends Context.Service<IdentitiesRepo, {
       const reads = yield* Reads
       const wakeUps = yield* WakeUps
 
+      /** The rows that say that the user of the token was deleted, after the token was issued or at the same time. */
+      const deletions = (token: ExternalToken) => {
+        const hash = identityHash(token)
+        return sql`
+        select 1 from revoked_tokens
+        where user_id = ${hashUuid(hash)} and token_hash = ${hash} and expires_at > now()
+          and (issued_until is null or to_timestamp(${token.issuedAt ?? null}::float8)
+            <= issued_until + ${`${leeway} seconds`}::interval) is not false`
+      }
+
       const toUserId = (id: string) => UserId.make(id, { disableChecks: true })
 
       return IdentitiesRepo.of({
-        look: ({ hash, issuer, subject }) =>
+        look: (token) =>
           reads<{ readonly user_id: string; readonly is_revoked: boolean }>`
           select user_id, exists (
-            select 1 from revoked_tokens r where r.user_id = i.user_id and r.token_hash = ${hash}) as is_revoked
-          from identities i where issuer = ${issuer} and subject = ${subject}`.pipe(
+            select 1 from revoked_tokens r where r.user_id = i.user_id and r.token_hash = ${token.hash}
+            union all ${deletions(token)}) as is_revoked
+          from identities i where issuer = ${token.issuer} and subject = ${token.subject}`.pipe(
             Effect.map(([row]) => row && { userId: toUserId(row.user_id), isRevoked: row.is_revoked }),
             Effect.orDie
           ),
@@ -63,12 +74,7 @@ export class IdentitiesRepo extends Context.Service<IdentitiesRepo, {
             const [found] = made.length > 0 ? made : yield* sql<{ readonly user_id: string }>`
             select user_id from identities where issuer = ${issuer} and subject = ${subject}`
             // a statement of its own: the insert may have waited for a deletion, which it could not see
-            const hash = identityHash(token)
-            const forgotten = yield* sql`
-            select 1 from revoked_tokens
-            where user_id = ${hashUuid(hash)} and token_hash = ${hash} and expires_at > now()
-              and (issued_until is null or to_timestamp(${token.issuedAt ?? null}::float8)
-                <= issued_until + ${`${leeway} seconds`}::interval) is not false`
+            const forgotten = yield* deletions(token)
             if (found === undefined || forgotten.length > 0) return yield* new Forgotten()
             return { userId: toUserId(found.user_id), isNew: made.length > 0 }
           })).pipe(Effect.catch(() => Effect.undefined)),

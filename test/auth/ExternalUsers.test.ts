@@ -392,9 +392,11 @@ describe.each(bases)("R73 DELETE %s/me of a token's user", (base) => {
 
   it("does not stop the same sub of another issuer, nor a later login of the same user", async () => {
     const sub = randomUUID()
-    const token = await issuer.token({ sub })
+    const token = await issuer.token({ sub, iat: seconds() - 200 })
     const timeless = await issuer.token({ sub, iat: undefined })
+    const ended = await issuer.token({ sub, iat: seconds() - 300, jti: "ended" })
     const id = await idOf(token)
+    having(204, await logout(ended))
     having(204, await erase(token, {}))
     await idOf(await second.token({ sub }))
     // the clocks of two servers may differ by so much
@@ -402,6 +404,10 @@ describe.each(bases)("R73 DELETE %s/me of a token's user", (base) => {
     await one.sql("update revoked_tokens set issued_until = issued_until - interval '40 seconds'")
     await invalid(timeless)
     expect(await idOf(await issuer.token({ sub, jti: "new" }))).not.toBe(id)
+    // a token from before stays ended, whoever had it
+    for (const each of [token, timeless, ended]) {
+      for (const server of [one, other]) expectRefused(await me(server, each), "session_revoked")
+    }
   })
 
   it("wants a token that was issued within 5 minutes", async () => {
