@@ -36,19 +36,21 @@ export class Reminders extends Context.Service<Reminders, {
       const sql = yield* SqlClient.SqlClient
       const writes = yield* DatedWrites
 
-      const users = sql<{ readonly user_id: UserId }>`
+      /** Users who have waited longest, but for those who have had their turn. */
+      const users = (served: ReadonlySet<UserId>) =>
+        sql<{ readonly user_id: UserId }>`
         select distinct user_id from (
           select user_id from tasks
           where ${sql.literal(live)} and completed_at is null and remind_at <= now()
+            and user_id <> all(${[...served]}::uuid[])
           order by remind_at limit ${lateAtOnce}
-        ) as late`
+        ) as late`.pipe(Effect.timeout(patience), Effect.orDie)
 
-      const deliverAll = Effect.fnUntraced(function* (userId: UserId) {
-        let count: number
-        do {
-          count = yield* Effect.orDie(Effect.timeout(writes.deliver(userId), patience))
-          yield* Metric.update(reminded, count)
-        } while (count === tasksAtOnce)
+      /** Delivers some; true where the user may have more of them. */
+      const deliverSome = Effect.fnUntraced(function* (userId: UserId) {
+        const count = yield* Effect.orDie(Effect.timeout(writes.deliver(userId), patience))
+        yield* Metric.update(reminded, count)
+        return count === tasksAtOnce
       })
 
       return Reminders.of({
@@ -76,12 +78,25 @@ export class Reminders extends Context.Service<Reminders, {
         }),
         deliver: Effect.gen(function* () {
           let failure: Cause.Cause<never> | undefined
-          for (const { user_id } of yield* Effect.orDie(Effect.timeout(users, patience))) {
-            const exit = yield* Effect.exit(deliverAll(user_id))
-            if (Exit.isSuccess(exit)) continue
-            failure = exit.cause
-            // the others would have to wait for it in vain, too
-            if (classify(Cause.squash(failure)) === "unavailable") break
+          const done = new Set<UserId>()
+          // one turn of each user after the other, so that nobody waits for all that somebody else has
+          for (let hasMore = true; hasMore;) {
+            hasMore = false
+            const served = new Set(done)
+            while (true) {
+              const found = yield* users(served)
+              if (found.length === 0) break
+              for (const { user_id } of found) {
+                served.add(user_id)
+                const exit = yield* Effect.exit(deliverSome(user_id))
+                if (Exit.isSuccess(exit) && exit.value) hasMore = true
+                else done.add(user_id)
+                if (Exit.isSuccess(exit)) continue
+                failure = exit.cause
+                // the others would have to wait for it in vain, too
+                if (classify(Cause.squash(failure)) === "unavailable") return yield* Effect.failCause(failure)
+              }
+            }
           }
           if (failure !== undefined) return yield* Effect.failCause(failure)
         })
