@@ -56,7 +56,8 @@ const download = async (uri: string, signal: AbortSignal): Promise<string> => {
   const response = await fetch(uri, {
     // what another host says of itself is not what the setting says
     redirect: "manual",
-    headers: { accept: "application/jwk-set+json, application/json" },
+    // Asked every 5 minutes, a connection is not worth keeping; on one that was kept, Deno would ask twice by itself.
+    headers: { accept: "application/jwk-set+json, application/json", connection: "close" },
     signal
   })
   if (response.status !== 200) {
