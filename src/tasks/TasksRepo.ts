@@ -40,9 +40,13 @@ export interface Target {
   readonly expected: ExpectedVersions
 }
 
-/** Values one after another: the words of 100 long tasks take half a second in some languages, those of one need no turn. */
-const inTurns = <A, B>(all: ReadonlyArray<A>, of: (one: A) => B): Effect.Effect<ReadonlyArray<B>> =>
-  Effect.forEach(all, (one, index) => index === 0 ? Effect.sync(() => of(one)) : inTurn(() => of(one)))
+/** Values one after another: the words of 100 long texts take half a second in some languages, those of one need no turn. */
+const inTurns = <A, B>(
+  all: ReadonlyArray<A>,
+  hasText: (one: A) => boolean,
+  of: (one: A) => B
+): Effect.Effect<ReadonlyArray<B>> =>
+  Effect.forEach(all, (one, index) => index === 0 || !hasText(one) ? Effect.sync(() => of(one)) : inTurn(() => of(one)))
 
 /** Tasks by their ids. */
 export type TasksById = ReadonlyMap<TaskId, Task>
@@ -170,7 +174,7 @@ export class TasksRepo extends Context.Service<TasksRepo, {
       return TasksRepo.of({
         insert: Effect.fnUntraced(function* (userId, tasks) {
           const parts = dateParts(tasks)
-          const values = yield* inTurns(tasks, (task) => ({
+          const values = yield* inTurns(tasks, () => true, (task) => ({
             task_id: task.id,
             title: task.title,
             description: task.description ?? null,
@@ -247,22 +251,27 @@ export class TasksRepo extends Context.Service<TasksRepo, {
           ),
         update: Effect.fnUntraced(function* (userId, changes) {
           const parts = dateParts(changes)
-          const targets = yield* inTurns(changes, ({ dates = { has_dates: false }, expected, id, members }) => ({
-            id,
-            expected,
-            values: {
-              new_title: members.title,
-              new_title_terms: members.title && wordTerms(userId, members.title),
-              has_description: members.description !== undefined,
-              new_description: members.description,
-              new_description_terms: wordTerms(userId, members.description ?? null),
-              new_completed: members.completed,
-              new_priority: rank(members.priority),
-              new_tags: members.tags,
-              new_tag_terms: members.tags && tagTerms(userId, members.tags),
-              ...dates
-            }
-          }))
+          const hasText = ({ members }: TaskWrite) => Object.keys(members).length > 0
+          const targets = yield* inTurns(
+            changes,
+            hasText,
+            ({ dates = { has_dates: false }, expected, id, members }) => ({
+              id,
+              expected,
+              values: {
+                new_title: members.title,
+                new_title_terms: members.title && wordTerms(userId, members.title),
+                has_description: members.description !== undefined,
+                new_description: members.description,
+                new_description_terms: wordTerms(userId, members.description ?? null),
+                new_completed: members.completed,
+                new_priority: rank(members.priority),
+                new_tags: members.tags,
+                new_tag_terms: members.tags && tagTerms(userId, members.tags),
+                ...dates
+              }
+            })
+          )
           return yield* write(
             userId,
             targets,
