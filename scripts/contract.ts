@@ -4,7 +4,7 @@
  * hooks.py do not explain. About 6,000 requests.
  *
  * Needs Python 3.11 or newer with its module `venv`, and PyPI, unless SCHEMATHESIS names the program as it is installed by
- * test/contract/requirements.txt. The database is an embedded one, unless DATABASE_URL names an empty one.
+ * test/contract/requirements.txt. The database is an embedded one, unless CONTRACT_DATABASE_URL names one, which it fills.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
@@ -57,6 +57,9 @@ const server = spawn(
       HOST: "127.0.0.1",
       PORT: "0",
       DATA_DIR: join(scratch, "data"),
+      // not what somebody uses
+      DATABASE_URL: process.env["CONTRACT_DATABASE_URL"] ?? "",
+      DATABASE_DIRECT_URL: "",
       JWT_SECRET: randomBytes(32).toString("hex"),
       LOG_FORMAT: "json",
       RATE_LIMITS: "off"
