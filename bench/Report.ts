@@ -48,7 +48,9 @@ const { deno, node } = process.versions
 const provenance = ({ commit, node: servers, postgres }: Provenance): string =>
   `${new Date().toISOString().slice(0, 16)}Z, commit ${commit}; ` +
   `${availableParallelism()} × ${cpus()[0]?.model ?? "unknown"}, ${figure(totalmem() / 2 ** 30, 2)} GB, ` +
-  `${process.platform} ${release()}, load average before it ${loadBefore.toFixed(2)}; servers on Node ${servers}, ` +
+  `${process.platform} ${release().split(".", 2).join(".")}, load average before it ${
+    loadBefore.toFixed(2)
+  }; servers on Node ${servers}, ` +
   `${postgres}, benchmark on ${deno === undefined ? `Node ${node}` : `Deno ${deno}`}: ` +
   `\`deno task bench ${process.argv.slice(2).join(" ")}\``.replace(" `", "`")
 const loadBefore = loadavg()[0]!

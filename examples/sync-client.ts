@@ -53,13 +53,13 @@ const decodeTask = Schema.decodeSync(Schema.fromJsonString(ChangedTask))
 
 const tooLate = (request: HttpClientRequest.HttpClientRequest) =>
   new HttpClientError.HttpClientError({
-    reason: new HttpClientError.TransportError({ request, description: "no answer within 10 s" })
+    reason: new HttpClientError.TransportError({ request, description: "no answer within 15 s" })
   })
 /** Repeats each request until the server is back: after 0.25 s, then longer up to 10 s, never before Retry-After. */
 const patient = flow(
   HttpClient.mapRequest(HttpClientRequest.prependUrl(API)),
   HttpClient.transform((answer, request) =>
-    Effect.timeoutOrElse(answer, { duration: "10 seconds", orElse: () => Effect.fail(tooLate(request)) })
+    Effect.timeoutOrElse(answer, { duration: "15 seconds", orElse: () => Effect.fail(tooLate(request)) })
   ),
   HttpClient.retryTransient({
     schedule: Schedule.jittered(Schedule.min([Schedule.exponential("250 millis"), Schedule.spaced("10 seconds")]))
