@@ -197,6 +197,7 @@ const endpoints = {
     success: HttpApiSchema.NoContent,
     error: [WrongPassword, AccountDeletionProblem]
   }).middleware(RequestBody).middleware(UserLimit).middleware(Authorization).annotate(BodyLimit, authBody)
+    .annotate(TimeLimit, manyTime)
     .annotateMerge(bodyOptionalForExternal)
     .annotateMerge(OpenApi.annotations({
       summary: "Delete the account and everything stored of it",

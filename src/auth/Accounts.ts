@@ -17,6 +17,7 @@ import {
   WrongPassword
 } from "../api/Problems.ts"
 import type { LimitReached } from "../api/RateLimits.ts"
+import { manyTime } from "../api/Requests.ts"
 import type { ExternalToken } from "../domain/Identity.ts"
 import { Email, type User, UserId, type UserPatch } from "../domain/User.ts"
 import { transaction } from "../database/Transaction.ts"
@@ -227,7 +228,9 @@ export class Accounts extends Context.Service<Accounts, {
             else if (password !== undefined) stored = yield* confirm(user, password)
             else return yield* passwordRequired
             // a password that was changed meanwhile has ended this session, unless it made the change itself
-            if (!(yield* toTheEnd(users.remove(user.id, stored, user.external)))) return yield* new HashReplaced()
+            if (!(yield* toTheEnd(users.remove(user.id, stored, user.external), manyTime / 1_000))) {
+              return yield* new HashReplaced()
+            }
             yield* securityEvent("account_deleted", user.id, user.sessionId)
           }),
           () => new WrongPassword()
