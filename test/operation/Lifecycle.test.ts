@@ -8,7 +8,6 @@ import { freePort } from "../../scripts/cluster/Processes.ts"
 import { converse, head, headerIn, send } from "../http/exchange.ts"
 import { expectProblem } from "../support/expect.ts"
 import type { Account, Answer } from "../support/TestServer.ts"
-import { size } from "../faults/sizes.ts"
 import { having, newId, type TaskAnswer } from "../tasks/families.ts"
 import { connectTo, emptyDatabase, testDatabaseUrl } from "./postgres.ts"
 import { emptyDirectory, emptyPlace, launch, patience, type Program, run, start } from "./program.ts"
@@ -110,7 +109,7 @@ describe.concurrent("the end of a process", { timeout }, () => {
     for (const { closed } of await Promise.all(clients)) expect(closed).toBe(true)
   })
 
-  it("F11 leaves nobody who asks on a connection that is kept without an answer", async ({ onTestFinished }) => {
+  it("F11 leaves nobody who asks on a connection that is kept without an answer for over 1 s", async ({ onTestFinished }) => {
     const program = await start(productionOf(await emptyPlace(onTestFinished)), onTestFinished)
     const user = await program.register()
     const busy = Array.from({ length: 4 }, () => askWhileKept(program, "/api/v1/auth/me", user))
@@ -122,8 +121,7 @@ describe.concurrent("the end of a process", { timeout }, () => {
     for (const { longest, statuses } of await Promise.all([...busy, ...late])) {
       expect(statuses.length).toBeGreaterThan(0)
       expect([...new Set(statuses)].filter((status) => status !== 200 && status !== 429)).toEqual([])
-      // in full, nothing else runs beside it
-      expect(longest).toBeLessThan(size(5_000, 1_000))
+      expect(longest).toBeLessThan(1_000)
     }
     expect(await program.ended).toMatchObject({ code: 0, stderr: "" })
   })
