@@ -78,24 +78,22 @@ export class Reminders extends Context.Service<Reminders, {
         }),
         deliver: Effect.gen(function* () {
           let failure: Cause.Cause<never> | undefined
+          /** Who has no more, or can't have it now. */
           const done = new Set<UserId>()
           // one turn of each user after the other, so that nobody waits for all that somebody else has
-          for (let hasMore = true; hasMore;) {
-            hasMore = false
-            const served = new Set(done)
-            while (true) {
-              const found = yield* users(served)
-              if (found.length === 0) break
-              for (const { user_id } of found) {
-                served.add(user_id)
-                const exit = yield* Effect.exit(deliverSome(user_id))
-                if (Exit.isSuccess(exit) && exit.value) hasMore = true
-                else done.add(user_id)
-                if (Exit.isSuccess(exit)) continue
-                failure = exit.cause
-                // the others would have to wait for it in vain, too
-                if (classify(Cause.squash(failure)) === "unavailable") return yield* Effect.failCause(failure)
-              }
+          let served = new Set<UserId>()
+          while (true) {
+            const found = yield* users(served)
+            if (found.length === 0 && served.size === done.size) break
+            if (found.length === 0) served = new Set(done)
+            for (const { user_id } of found) {
+              served.add(user_id)
+              const exit = yield* Effect.exit(deliverSome(user_id))
+              if (!Exit.isSuccess(exit) || !exit.value) done.add(user_id)
+              if (Exit.isSuccess(exit)) continue
+              failure = exit.cause
+              // the others would have to wait for it in vain, too
+              if (classify(Cause.squash(failure)) === "unavailable") return yield* Effect.failCause(failure)
             }
           }
           if (failure !== undefined) return yield* Effect.failCause(failure)

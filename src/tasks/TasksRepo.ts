@@ -10,7 +10,7 @@ import { type Filter, live as liveTasks, type Page, restorable as restorableTask
 import type { Position } from "./TaskOrder.ts"
 import { taskColumns, type TaskRow, toTask } from "./TaskRow.ts"
 import { tagTerms, wordTerms } from "./Terms.ts"
-import { inTurn } from "./Turns.ts"
+import { inTurns } from "./Turns.ts"
 
 /** Priorities are stored by rank, so that they sort. */
 const rank = (priority: Priority | undefined): number | null =>
@@ -39,14 +39,6 @@ export interface Target {
   readonly id: TaskId
   readonly expected: ExpectedVersions
 }
-
-/** Values one after another: the words of 100 long texts take half a second in some languages, those of one need no turn. */
-const inTurns = <A, B>(
-  all: ReadonlyArray<A>,
-  hasText: (one: A) => boolean,
-  of: (one: A) => B
-): Effect.Effect<ReadonlyArray<B>> =>
-  Effect.forEach(all, (one, index) => index === 0 || !hasText(one) ? Effect.sync(() => of(one)) : inTurn(() => of(one)))
 
 /** Tasks by their ids. */
 export type TasksById = ReadonlyMap<TaskId, Task>
@@ -251,7 +243,8 @@ export class TasksRepo extends Context.Service<TasksRepo, {
           ),
         update: Effect.fnUntraced(function* (userId, changes) {
           const parts = dateParts(changes)
-          const hasText = ({ members }: TaskWrite) => Object.keys(members).length > 0
+          const hasText = ({ members: { description, tags, title } }: TaskWrite) =>
+            (title ?? description ?? tags) !== undefined
           const targets = yield* inTurns(
             changes,
             hasText,

@@ -10,3 +10,17 @@ const queue = Semaphore.makeUnsafe(1)
  */
 export const inTurn = <A>(compute: () => A): Effect.Effect<A> =>
   queue.withPermits(1)(Effect.andThen(Effect.yieldNow, Effect.sync(compute)))
+
+/**
+ * Values one after another: the words of 100 long texts take half a second in some languages. The first needs no turn,
+ * nor does one that takes no time.
+ */
+export const inTurns = <A, B>(
+  all: ReadonlyArray<A>,
+  takesTime: (one: A) => boolean,
+  of: (one: A) => B
+): Effect.Effect<ReadonlyArray<B>> =>
+  Effect.forEach(
+    all,
+    (one, index) => index === 0 || !takesTime(one) ? Effect.sync(() => of(one)) : inTurn(() => of(one))
+  )
